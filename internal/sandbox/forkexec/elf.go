@@ -1,0 +1,49 @@
+package forkexec
+
+import "encoding/binary"
+
+// Where the sealed program stands in its own address space. Both are above vm.mmap_min_addr and below every mapping that the kernel
+// places by itself for a static program.
+const (
+	codeBase = 0x400000
+	dataBase = 0x10000000
+)
+
+// image returns the program as a static ELF executable of two segments: the machine (read, execute) and the table with its data
+// (read, write, private). There is no section, no symbol, no interpreter and no stack to execute (elf(5)).
+func image(p *program, code []byte) []byte {
+	p.locate(dataBase)
+	const ehdr, phdr = 64, 56
+	entry := ehdr + 3*phdr
+	out := make([]byte, 0, codePage+len(p.data))
+	le := binary.LittleEndian
+	out = append(out, 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	out = le.AppendUint16(out, 2) // ET_EXEC
+	out = le.AppendUint16(out, elfMachine)
+	out = le.AppendUint32(out, 1)
+	out = le.AppendUint64(out, uint64(codeBase+entry))
+	out = le.AppendUint64(out, ehdr) // program headers follow
+	out = le.AppendUint64(out, 0)    // no sections
+	out = le.AppendUint32(out, 0)
+	for _, v := range []uint16{ehdr, phdr, 3, 0, 0, 0} {
+		out = le.AppendUint16(out, v)
+	}
+	body := append(loadHeader(nil, dataBase), code...)
+	out = segment(out, 1, 5, 0, codeBase, uint64(entry+len(body)))
+	out = segment(out, 1, 6, codePage, dataBase, uint64(len(p.data)))
+	out = segment(out, 0x6474e551, 6, 0, 0, 0) // PT_GNU_STACK, not executable
+	out = append(out, body...)
+	out = append(out, make([]byte, codePage-len(out))...)
+	return append(out, p.data...)
+}
+
+// segment appends a program header.
+func segment(out []byte, kind, flags uint32, off, addr, size uint64) []byte {
+	le := binary.LittleEndian
+	out = le.AppendUint32(out, kind)
+	out = le.AppendUint32(out, flags)
+	for _, v := range []uint64{off, addr, addr, size, size, codePage} {
+		out = le.AppendUint64(out, v)
+	}
+	return out
+}

@@ -1,0 +1,200 @@
+package forkexec
+
+import (
+	"encoding/binary"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
+	"golang.org/x/sys/unix"
+)
+
+// Kinds of messages, the first of three 8-byte words that the child sends. Package plan writes those that ops send.
+const (
+	msgFailed  = 2 // step, errno: the machine's own
+	msgNotBorn = 3 // step, errno: before the sealed program ran
+
+	MsgBarrier = 1 // number, 0: the child waits for one byte
+	MsgForked  = 4 // pid, 0: the first process has made the container's and ends
+	MsgFD      = 5 // number, 0: a descriptor comes along (SCM_RIGHTS)
+)
+
+// MsgSize is the size of a message in bytes.
+const MsgSize = 24
+
+// Message returns the bytes of a message.
+func Message(kind, a uint64) []byte {
+	b := make([]byte, 0, MsgSize)
+	b = binary.LittleEndian.AppendUint64(b, kind)
+	b = binary.LittleEndian.AppendUint64(b, a)
+	return binary.LittleEndian.AppendUint64(b, 0)
+}
+
+// A Process is a child on its way through its list.
+type Process struct {
+	PID   int // as the caller's pid namespace sees it
+	PIDFD int
+	sync  int
+	ops   []op.Op
+	mid   int // the first process, when it has made another: to be reaped
+}
+
+// An Event is what the child did next.
+type Event struct {
+	Kind   int    // MsgBarrier, MsgFD, or Executed
+	Number uint64 // which barrier, or which descriptor
+	FD     int    // with MsgFD: the caller's now
+}
+
+// Executed is the kind of the event that the list has ended: execve succeeded, or the child died without a word.
+const Executed = 0
+
+// A StepError says which op of the list failed and why.
+type StepError struct {
+	Step  int // from 1, as `explain` numbers them
+	Op    op.Op
+	Errno syscall.Errno
+}
+
+func (e *StepError) Error() string {
+	what := e.Op.Why
+	if what == "" {
+		what = e.Op.Call
+	}
+	return what + ": step " + strconv.Itoa(e.Step) + " " + e.Op.CallText() + ": " + e.Errno.Error()
+}
+
+// Unwrap gives the errno.
+func (e *StepError) Unwrap() error { return e.Errno }
+
+// Next waits for the next event. A failed op is a *StepError.
+func (p *Process) Next() (Event, error) {
+	for {
+		var buf [MsgSize]byte
+		oob := make([]byte, unix.CmsgSpace(4))
+		n, oobn, _, _, err := unix.Recvmsg(p.sync, buf[:], oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.ECONNRESET || err == nil && n == 0 {
+			return Event{Kind: Executed, FD: -1}, nil
+		}
+		if err != nil {
+			return Event{}, errdef.Errorf(errdef.Internal, "receive from the container's first process: %w", err)
+		}
+		ev, again, err := p.message(buf[:n], oob[:oobn])
+		if !again {
+			return ev, err
+		}
+	}
+}
+
+func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
+	ev.FD = rights(oob)
+	if len(b) != MsgSize {
+		return ev, false, errdef.Errorf(errdef.Internal, "the container's first process sent %d bytes", len(b))
+	}
+	kind, a, errno := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
+	switch kind {
+	case msgFailed:
+		e := &StepError{Step: int(a) + 1, Errno: syscall.Errno(errno)}
+		if int(a) < len(p.ops) {
+			e.Op = p.ops[a]
+		}
+		return ev, false, errdef.WithHint(e, e.Op.Hint)
+	case msgNotBorn:
+		return ev, false, errdef.Errorf(errdef.Internal, "start the container's first program: step %d: %w", a+1, syscall.Errno(errno))
+	case MsgForked:
+		return ev, true, p.forked(int(a))
+	case MsgBarrier, MsgFD:
+		ev.Kind, ev.Number = int(kind), a
+		return ev, false, nil
+	}
+	return ev, false, errdef.Errorf(errdef.Internal, "the container's first process sent a message of kind %d", kind)
+}
+
+// forked takes the container's process, which the first one made as its sibling. It is our child and cannot be reaped by anybody
+// else, so its pid is good until we wait for it.
+func (p *Process) forked(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return errdef.Errorf(errdef.Internal, "pidfd_open of the container's process: %w", err)
+	}
+	unix.Close(p.PIDFD)
+	p.mid, p.PID, p.PIDFD = p.PID, pid, fd
+	return nil
+}
+
+func rights(oob []byte) int {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(msgs) == 0 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil || len(fds) == 0 {
+		return -1
+	}
+	return fds[0]
+}
+
+// Continue lets a child go on that waits at a barrier.
+func (p *Process) Continue() error {
+	for {
+		_, err := unix.Write(p.sync, []byte{1})
+		if err != unix.EINTR {
+			return os.NewSyscallError("write to the container's first process", err)
+		}
+	}
+}
+
+// SendFDs hands descriptors to a child that waits in recvmsg for them, and lets it go on.
+func (p *Process) SendFDs(fds ...int) error {
+	return os.NewSyscallError("sendmsg to the container's first process", unix.Sendmsg(p.sync, []byte{1}, unix.UnixRights(fds...), nil, 0))
+}
+
+// Detach closes the socket. A child that still waits at a barrier ends by itself.
+func (p *Process) Detach() {
+	if p.sync >= 0 {
+		unix.Close(p.sync)
+		p.sync = -1
+	}
+	if p.mid > 0 {
+		wait4(p.mid)
+		p.mid = 0
+	}
+}
+
+// Kill ends the child and reaps it, and closes everything.
+func (p *Process) Kill() {
+	_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
+	if p.mid > 0 {
+		_ = unix.Kill(p.mid, unix.SIGKILL)
+	}
+	p.Detach()
+	wait4(p.PID)
+	p.Close()
+}
+
+// Wait waits for the child's end and reaps it.
+func (p *Process) Wait() (unix.WaitStatus, error) { return wait4(p.PID) }
+
+// Close closes the descriptors. It neither ends nor reaps the child.
+func (p *Process) Close() {
+	p.Detach()
+	if p.PIDFD >= 0 {
+		unix.Close(p.PIDFD)
+		p.PIDFD = -1
+	}
+}
+
+func wait4(pid int) (unix.WaitStatus, error) {
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &ws, 0, nil)
+		if err != unix.EINTR {
+			return ws, os.NewSyscallError("wait4", err)
+		}
+	}
+}
