@@ -13,7 +13,7 @@
 // a hostile process in a joined pid namespace could read; a created container that waits for its start costs some 40 KiB; and the
 // parent pays for no copy of its page tables. It costs one execve of four pages, about 0.1 ms.
 //
-// The child talks to the parent over one SEQPACKET socket (op File SyncFile) in messages of 24 bytes: kind, and two values. A failing
+// The child talks to the parent over one SEQPACKET socket (op File op.SyncFile) in messages of 24 bytes: kind, and two values. A failing
 // instruction sends its step and errno. When the list ends in execve the socket closes with it, and the parent reads end of file.
 //
 // Code that runs between clone and execve is machine_*.s alone. It uses no stack, no lock, no allocation and no thread-local storage;

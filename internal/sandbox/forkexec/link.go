@@ -45,8 +45,8 @@ func link(ops []op.Op, mems []op.Mem, files map[string]int) (*program, error) {
 		files:  files,
 	}
 	p.addr(0, headerSize)
-	binary.LittleEndian.PutUint64(p.data[8:], uint64(msgFailed))
-	binary.LittleEndian.PutUint64(p.data[headerFD:], uint64(files[SyncFile]))
+	binary.LittleEndian.PutUint64(p.data[8:], op.MsgFailed)
+	binary.LittleEndian.PutUint64(p.data[headerFD:], uint64(files[op.SyncFile]))
 	for i := range ops {
 		if l := ops[i].Label; l != "" {
 			if _, twice := p.labels[l]; twice {

@@ -11,27 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kinds of messages, the first of three 8-byte words that the child sends. Package plan writes those that ops send.
-const (
-	msgFailed  = 2 // step, errno: the machine's own
-	msgNotBorn = 3 // step, errno: before the sealed program ran
-
-	MsgBarrier = 1 // number, 0: the child waits for one byte
-	MsgForked  = 4 // pid, 0: the first process has made the container's and ends
-	MsgFD      = 5 // number, 0: a descriptor comes along (SCM_RIGHTS)
-)
-
-// MsgSize is the size of a message in bytes.
-const MsgSize = 24
-
-// Message returns the bytes of a message.
-func Message(kind, a uint64) []byte {
-	b := make([]byte, 0, MsgSize)
-	b = binary.LittleEndian.AppendUint64(b, kind)
-	b = binary.LittleEndian.AppendUint64(b, a)
-	return binary.LittleEndian.AppendUint64(b, 0)
-}
-
 // A Process is a child on its way through its list.
 type Process struct {
 	PID   int // as the caller's pid namespace sees it
@@ -43,9 +22,9 @@ type Process struct {
 
 // An Event is what the child did next.
 type Event struct {
-	Kind   int    // MsgBarrier, MsgFD, or Executed
+	Kind   int    // op.MsgBarrier, op.MsgFD, or Executed
 	Number uint64 // which barrier, or which descriptor
-	FD     int    // with MsgFD: the caller's now
+	FD     int    // with op.MsgFD: the caller's now
 }
 
 // Executed is the kind of the event that the list has ended: execve succeeded, or the child died without a word.
@@ -72,7 +51,7 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // Next waits for the next event. A failed op is a *StepError.
 func (p *Process) Next() (Event, error) {
 	for {
-		var buf [MsgSize]byte
+		var buf [op.MsgSize]byte
 		oob := make([]byte, unix.CmsgSpace(4))
 		n, oobn, _, _, err := unix.Recvmsg(p.sync, buf[:], oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
@@ -93,22 +72,22 @@ func (p *Process) Next() (Event, error) {
 
 func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
 	ev.FD = rights(oob)
-	if len(b) != MsgSize {
+	if len(b) != op.MsgSize {
 		return ev, false, errdef.Errorf(errdef.Internal, "the container's first process sent %d bytes", len(b))
 	}
 	kind, a, errno := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
 	switch kind {
-	case msgFailed:
+	case op.MsgFailed:
 		e := &StepError{Step: int(a) + 1, Errno: syscall.Errno(errno)}
 		if int(a) < len(p.ops) {
 			e.Op = p.ops[a]
 		}
 		return ev, false, errdef.WithHint(e, e.Op.Hint)
-	case msgNotBorn:
+	case op.MsgNotBorn:
 		return ev, false, errdef.Errorf(errdef.Internal, "start the container's first program: step %d: %w", a+1, syscall.Errno(errno))
-	case MsgForked:
+	case op.MsgForked:
 		return ev, true, p.forked(int(a))
-	case MsgBarrier, MsgFD:
+	case op.MsgBarrier, op.MsgFD:
 		ev.Kind, ev.Number = int(kind), a
 		return ev, false, nil
 	}

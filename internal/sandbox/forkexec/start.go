@@ -10,9 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SyncFile is the name under which ops find the child's end of the socket to the parent.
-const SyncFile = "sync"
-
 const (
 	cloneIntoCgroup   = 0x200000000 // CLONE_INTO_CGROUP, kernel 5.7; x/sys has it untyped and signed
 	cloneClearSighand = 0x100000000 // CLONE_CLEAR_SIGHAND, kernel 5.5
@@ -41,7 +38,7 @@ func Start(c *Command) (*Process, error) {
 	for name, fd := range c.Files {
 		files[name] = fd
 	}
-	files[SyncFile] = child
+	files[op.SyncFile] = child
 	main, err := link(c.Ops, c.Mems, files)
 	if err != nil {
 		unix.Close(sync)
@@ -74,7 +71,7 @@ func born(c *Command, files map[string]int, exe int) (pid, pidfd int, err error)
 	if err != nil {
 		return 0, -1, err
 	}
-	prelude.data[8] = msgNotBorn
+	prelude.data[8] = op.MsgNotBorn
 	block := prelude.data
 	prelude.locate(uint64(addressOf(block)))
 	stack := make([]byte, 256) // the machine uses none; clone3 wants one with CLONE_VM to be safe

@@ -1,0 +1,166 @@
+package plan
+
+import (
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// finish waits for start, closes what must not leak, loads the filter and executes the program.
+//
+// The filter is the last call before execve, so that it needs to allow nothing of ours. Only with a notify action is it loaded before the
+// wait, because the agent that answers must have the listener before the container counts as created; the wait then needs read and write.
+func (b *builder) finish(p *specs.Process, caps capability.Sets, candidates []string) error {
+	early := b.in.Filter.Notify && !b.in.Run
+	b.add(op.CloseRange(3 + b.in.PreserveFDs).Because("no descriptor of the host reaches the program (CVE-2024-21626, CVE-2016-9962)"))
+	if early {
+		b.filter(caps)
+	}
+	if !b.in.Run {
+		b.waitForStart(early)
+	}
+	if h := b.spec.Hooks; h != nil {
+		for i := range h.StartContainer {
+			b.hook(i, &h.StartContainer[i])
+		}
+	}
+	b.add(op.Sigmask(0, "none").Because("no signal is blocked any more"))
+	if !early {
+		b.filter(caps)
+	}
+	for i, c := range candidates {
+		exec := op.Execve(c, p.Args, p.Env).Because("the program of the container").
+			Hinted("the file must be an executable of this machine's architecture, with its interpreter in the image")
+		next := "exec" + itoa(i+1)
+		if len(candidates) > 1 {
+			look := op.Check("no"+itoa(i), 0, ^uint64(0), 0, unix.ENOENT).Because("was it found here")
+			if i > 0 {
+				look = look.Named("exec" + itoa(i))
+			}
+			if i < len(candidates)-1 {
+				look, exec = look.Else(op.AnyErrno, next), exec.Else(unix.EACCES, next)
+			}
+			b.add(look)
+		}
+		b.add(exec)
+	}
+	return nil
+}
+
+// waitForStart reports that the container is created and waits for a byte in the FIFO that `start` writes. From then on failures go to
+// the other FIFO, from which `start` reads; it is closed by execve.
+func (b *builder) waitForStart(filtered bool) {
+	start := b.want(FileWant{Name: "start", Kind: StartFIFO})
+	reply := b.want(FileWant{Name: "reply", Kind: ReplyFIFO})
+	b.barrier(BarrierReady, "created")
+	if !filtered {
+		b.add(op.Raw("dup3", unix.SYS_DUP3, reply, op.Fd(op.SyncFile), op.Flag(unix.O_CLOEXEC, "O_CLOEXEC")).Because("failures from here on go to `start`"))
+	}
+	b.add(
+		op.Read(start, "go", 1).To("got").Because("wait for `start`"),
+		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET).Because("`start` has come"),
+	)
+}
+
+// filter loads the seccomp filter.
+func (b *builder) filter(caps capability.Sets) {
+	f := &b.in.Filter
+	if len(f.Program) == 0 {
+		return
+	}
+	text := itoa(len(f.Program)/8) + " instructions"
+	if !f.Notify {
+		b.mem(op.FilterMem("filter", f.Program))
+		b.add(op.Seccomp(f.Flags, "filter", text).Because("linux.seccomp: the last call before execve").Hinted("this kernel lacks a flag or an action of the profile"))
+		return
+	}
+	b.mem(op.FilterMem("filter", f.Program))
+	b.courier()
+	const newListener = 8
+	b.add(op.Seccomp(f.Flags|newListener, "filter", text).Because("linux.seccomp with notifications: the courier takes the listener").
+		Hinted("this kernel lacks a flag or an action of the profile"))
+}
+
+// courier makes a second process that shares the descriptor table, waits until the listener appears in it and sends it to the runtime:
+// the process that loads the filter may have no sendmsg any more. The number of the listener is known beforehand: the lowest free one.
+// The courier is not under the filter, and ends when the other one does.
+func (b *builder) courier() {
+	nap := b.mem(op.Mem{Name: "nap", Size: 16, Init: words(0, 50_000)}) // struct timespec: 50 microseconds
+	main := "nocourier"
+	b.add(
+		op.Raw("getpid", unix.SYS_GETPID).To("me"),
+		op.Raw("dup", unix.SYS_DUP, sync).To("listener").Because("the lowest free descriptor: the listener's to be"),
+		op.Close(op.At("listener")),
+		op.Fork(unix.CLONE_PARENT|unix.CLONE_FILES).To("courier").Because("a courier for the listener, with the same descriptors"),
+		op.Check("courier", 0, ^uint64(0), 0, 0).Else(op.AnyErrno, main),
+		op.FcntlGetfd(op.At("listener")).Else(unix.EBADF, "nap").Then("deliver").Named("look").Because("is the listener there"),
+		op.Raw("nanosleep", unix.SYS_NANOSLEEP, op.Addr(nap, 0), op.Num(0)).Named("nap"),
+		op.Raw("kill", unix.SYS_KILL, op.At("me"), op.Num(0)).Else(op.AnyErrno, "end").Then("look").Because("is the other process alive"),
+	)
+	b.here("deliver")
+	b.sendFD(FDListener, "listener", "the seccomp listener for the agent")
+	b.add(op.Exit(0).Named("end").Because("the courier has done its part"))
+	b.here(main)
+}
+
+// hook runs a startContainer hook: in the container's namespaces and root, as its process, under its filter, with its state on standard
+// input, before the program (runtime-spec config.md, startContainer).
+func (b *builder) hook(i int, h *specs.Hook) {
+	n := itoa(i)
+	why := "startContainer hook " + h.Path
+	state := b.want(FileWant{Name: "hook." + n, Kind: HookState})
+	pid, fd := op.Slot("hookpid"+n), "hookfd"+n
+	b.mem(op.Mem{Name: fd, Size: 8})
+	parent := "hookparent" + n
+	clone := op.Raw("clone", unix.SYS_CLONE, op.Flag(uint64(unix.CLONE_PIDFD|unix.SIGCHLD), "CLONE_PIDFD|SIGCHLD"), op.Num(0), op.Addr(fd, 0), op.Num(0), op.Num(0))
+	b.add(
+		clone.To(pid).Because(why),
+		op.Check(string(pid), 0, ^uint64(0), 0, 0).Else(op.AnyErrno, parent),
+		op.Raw("dup3", unix.SYS_DUP3, state, op.Num(0), op.Num(0)).Because("the container's state on standard input"),
+		op.CloseRange(3).Because("no descriptor reaches the hook"),
+		op.Sigmask(0, "none"),
+	)
+	if f := &b.in.Filter; len(f.Program) > 0 && !f.Notify {
+		b.scratchFilter()
+		b.add(op.Seccomp(f.Flags, "hookfilter", "the container's filter").Because("the hook is of the image: it is confined as the program is"))
+	}
+	args := h.Args
+	if len(args) == 0 {
+		args = []string{h.Path}
+	}
+	b.add(op.Execve(h.Path, args, h.Env).Because(why).Hinted("the hook must be in the image: startContainer hooks run inside the container"))
+	b.awaitHook(n, fd, why, parent, h.Timeout)
+}
+
+func (b *builder) scratchFilter() {
+	for i := range b.p.Mems {
+		if b.p.Mems[i].Name == "hookfilter" {
+			return
+		}
+	}
+	b.mem(op.FilterMem("hookfilter", b.in.Filter.Program))
+}
+
+// awaitHook waits for the hook's end, at most as long as it may take, and checks that it exited with 0.
+func (b *builder) awaitHook(n, fd, why, label string, timeout *int) {
+	poll := b.mem(op.Mem{Name: "poll" + n, Size: 8, Init: []byte{0, 0, 0, 0, unix.POLLIN}})
+	info := b.mem(op.Mem{Name: "info" + n, Size: 128})
+	limit := op.Num(0)
+	if timeout != nil {
+		limit = op.Addr(b.mem(op.Mem{Name: "limit" + n, Size: 16, Init: words(uint64(*timeout), 0)}), 0)
+	}
+	ready := op.Slot("hookready" + n)
+	b.add(
+		op.Copy32(op.Slot(fd), poll, 0).Named(label),
+		op.Raw("ppoll", unix.SYS_PPOLL, op.Addr(poll, 0), op.Num(1), limit, op.Num(0), op.Num(8)).To(ready).Because("wait for the "+why),
+		op.Check(string(ready), 0, ^uint64(0), 1, unix.ETIMEDOUT).Else(unix.ETIMEDOUT, "hooklate"+n).Then("hookend"+n).Because(why+" within its timeout"),
+		op.Raw("pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, op.At(op.Slot(fd)), op.Flag(unix.SIGKILL, "SIGKILL"), op.Num(0), op.Num(0)).Named("hooklate"+n),
+		op.Check("zero", 0, ^uint64(0), 1, unix.ETIMEDOUT).Because(why+" took longer than its timeout"),
+		op.Raw("waitid", unix.SYS_WAITID, op.Flag(unix.P_PIDFD, "P_PIDFD"), op.At(op.Slot(fd)), op.Addr(info, 0), op.Flag(unix.WEXITED, "WEXITED"), op.Num(0)).
+			Named("hookend"+n),
+		op.Check(info, 8, 0xffffffff, 1, unix.EINTR).Because(why+" was not killed by a signal"), // CLD_EXITED
+		op.Check(info, 24, 0xffffffff, 0, unix.EPERM).Because(why+" succeeds"),
+		op.Close(op.At(op.Slot(fd))),
+	)
+}

@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"sort"
+	"strconv"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+func (b *builder) sortNamespaces() error {
+	if b.spec.Linux == nil {
+		return nil
+	}
+	for i, n := range b.spec.Linux.Namespaces {
+		flag := ns(n.Type)
+		if flag == 0 {
+			return errdef.Errorf(errdef.Invalid, "linux.namespaces[%d].type: unknown namespace %q", i, n.Type)
+		}
+		if flag == unix.CLONE_NEWUSER {
+			b.userns = true
+		}
+		if n.Path == "" {
+			b.newNS |= flag
+		} else {
+			b.joinNS = append(b.joinNS, n)
+		}
+	}
+	// A user namespace that is joined comes first: it gives the rights over the others of the same owner.
+	sort.SliceStable(b.joinNS, func(i, j int) bool { return joinRank(b.joinNS[i]) < joinRank(b.joinNS[j]) })
+	if b.spec.Linux.TimeOffsets != nil && b.newNS&unix.CLONE_NEWTIME == 0 {
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "linux.timeOffsets: without a new time namespace"), "add {\"type\": \"time\"} to linux.namespaces")
+	}
+	return nil
+}
+
+// joinRank orders joins: user first, mount last, because the paths of the others are already open but the root changes with it.
+func joinRank(n specs.LinuxNamespace) int {
+	switch n.Type {
+	case specs.UserNamespace:
+		return 0
+	case specs.MountNamespace:
+		return 2
+	}
+	return 1
+}
+
+func (b *builder) joined(flag uint64) bool {
+	for _, n := range b.joinNS {
+		if ns(n.Type) == flag {
+			return true
+		}
+	}
+	return false
+}
+
+// namespaces makes and joins them. Without a user namespace and without a pid namespace to join, clone3 makes all new ones at once.
+// Otherwise the first process prepares them and makes the container's process inside (a pid namespace holds only what is born in it).
+func (b *builder) namespaces() {
+	const later = unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
+	simple := !b.userns && !b.joined(unix.CLONE_NEWPID)
+	if simple {
+		b.p.CloneFlags = b.newNS &^ later
+	}
+	for _, n := range b.joinNS {
+		fd := b.want(FileWant{Name: "ns." + string(n.Type), Kind: Namespace, Path: n.Path})
+		b.add(op.Setns(fd, ns(n.Type)).Because("join the " + string(n.Type) + " namespace " + n.Path))
+		if n.Type == specs.UserNamespace {
+			b.becomeRoot()
+		}
+	}
+	rest := b.newNS
+	if simple {
+		rest &= later
+	}
+	if rest != 0 {
+		b.add(op.Unshare(rest).Because("new namespaces: " + nsNames(rest)).
+			Hinted("this kernel or a limit in /proc/sys/user forbids a namespace of this kind"))
+	}
+	if rest&unix.CLONE_NEWUSER != 0 {
+		b.p.MapIDs = true
+		b.barrier(BarrierMap, "the runtime writes the id mappings before anything of the image is touched")
+		b.becomeRoot()
+	}
+	if rest&unix.CLONE_NEWTIME != 0 {
+		b.enterTime()
+	}
+	if !simple && (b.newNS|b.joinFlags())&unix.CLONE_NEWPID != 0 {
+		b.fork("the container's process, in its pid namespace")
+	}
+}
+
+func (b *builder) joinFlags() (flags uint64) {
+	for _, n := range b.joinNS {
+		flags |= ns(n.Type)
+	}
+	return flags
+}
+
+// becomeRoot takes the ids of the user namespace's root.
+func (b *builder) becomeRoot() {
+	b.add(
+		op.Setresgid(0).Because("root of the user namespace").Hinted("linux.gidMappings must map container id 0"),
+		op.Setresuid(0).Because("root of the user namespace").Hinted("linux.uidMappings must map container id 0"),
+	)
+}
+
+// enterTime writes the offsets, which is only possible before anybody is in the namespace, and goes in (time_namespaces(7)). The
+// setns needs a process whose memory nobody shares.
+func (b *builder) enterTime() {
+	if !b.p.MapIDs {
+		b.timeOffsets()
+	} // else the runtime writes them at the barrier: after the change of ids the file is no longer ours
+	t := b.slot("timens")
+	b.add(
+		op.Openat(b.proc, "self/ns/time_for_children", unix.O_RDONLY|unix.O_CLOEXEC, 0).To(t).Because("the new time namespace"),
+		op.Setns(op.At(t), unix.CLONE_NEWTIME).Because("enter the new time namespace"),
+		op.Close(op.At(t)),
+	)
+}
+
+func (b *builder) timeOffsets() {
+	text := TimeOffsets(b.spec)
+	if text == "" {
+		return
+	}
+	f := b.slot("f")
+	b.add(
+		op.Openat(b.proc, "self/timens_offsets", unix.O_WRONLY|unix.O_CLOEXEC, 0).To(f).Because("linux.timeOffsets"),
+		op.Write(op.At(f), text).Because("linux.timeOffsets").Hinted("an offset may not move a clock below zero or above 146 years (time_namespaces(7))"),
+		op.Close(op.At(f)),
+	)
+}
+
+// TimeOffsets returns the text for /proc/PID/timens_offsets, "" for none.
+func TimeOffsets(spec *specs.Spec) string {
+	text := ""
+	if spec.Linux == nil {
+		return text
+	}
+	for _, clock := range sortedKeys(spec.Linux.TimeOffsets) {
+		o := spec.Linux.TimeOffsets[clock]
+		text += clock + " " + strconv.FormatInt(o.Secs, 10) + " " + strconv.FormatUint(uint64(o.Nanosecs), 10) + "\n"
+	}
+	return text
+}
+
+func nsNames(flags uint64) string {
+	names := ""
+	for _, t := range []specs.LinuxNamespaceType{
+		specs.UserNamespace, specs.PIDNamespace, specs.MountNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.UTSNamespace,
+		specs.CgroupNamespace, specs.TimeNamespace,
+	} {
+		if flags&ns(t) != 0 {
+			names += ", " + string(t)
+		}
+	}
+	return names[2:]
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,211 @@
+package plan
+
+import (
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// process is everything from inside the new root to execve, for a new container and for exec alike.
+func (b *builder) process(p *specs.Process) error {
+	if err := b.scheduling(p); err != nil {
+		return err
+	}
+	b.session(p)
+	b.label()
+	cwd := b.workdir(p)
+	b.openFiles(p.Rlimits)
+	caps, err := b.credentials(p)
+	if err != nil {
+		return err
+	}
+	if cwd != "" {
+		b.add(
+			op.Check("retry", 0, ^uint64(0), 1, 0).Else(op.AnyErrno, "inside").Because("was the working directory out of root's reach"),
+			op.Fchdir(op.At(cwd)).Because("process.cwd, as the user of the process").Hinted("the user of the process may not enter its working directory"),
+		)
+		b.here("inside")
+	}
+	mask := uint32(0o022)
+	if p.User.Umask != nil {
+		mask = *p.User.Umask
+	}
+	b.add(op.Umask(mask).Because("process.user.umask"))
+	candidates := b.lookup(p)
+	return b.finish(p, caps, candidates)
+}
+
+// session gives the process a session, and a terminal if it asks for one.
+func (b *builder) session(p *specs.Process) {
+	b.add(op.Setsid().Else(unix.EPERM, "").Because("a session of its own: the caller's terminal is not its controlling one"))
+	if !p.Terminal {
+		return
+	}
+	b.add(op.Ioctl(op.At("slave"), unix.TIOCSCTTY, "TIOCSCTTY", op.Num(0)).Because("the terminal controls the session"))
+	for fd := range 3 {
+		b.add(op.Dup3(op.At("slave"), fd, false).Because("the terminal as descriptor " + itoa(fd)))
+	}
+}
+
+// label asks the security module to confine the program that execve starts.
+func (b *builder) label() {
+	l := b.in.Facts.ExecLabel
+	if l.File == "" {
+		return
+	}
+	f := b.slot("f")
+	b.add(
+		op.Openat(b.proc, "thread-self/"+l.File, unix.O_WRONLY|unix.O_CLOEXEC, 0).To(f).Because(l.Why),
+		op.Write(op.At(f), l.Value).Because(l.Why).Hinted("the profile or label must be loaded on the host"),
+		op.Close(op.At(f)),
+	)
+}
+
+// workdir enters process.cwd through a descriptor that was resolved inside the root. If root may not enter it, as in a user namespace or
+// on a network file system, the user of the process tries again: the returned slot is the directory then, "" when there is nothing to try.
+func (b *builder) workdir(p *specs.Process) op.Slot {
+	t := b.target(p.Cwd, true, "process.cwd")
+	if clean(p.Cwd) == "" {
+		b.add(op.Fchdir(op.At(t)).Because("process.cwd"))
+		return ""
+	}
+	b.mem(op.Mem{Name: "one", Size: 8, Init: words(1)})
+	b.add(
+		op.Fchdir(op.At(t)).Else(unix.EACCES, "nocwd").Then("cwddone").Because("process.cwd"),
+		op.Copy("one", "retry", 0).Named("nocwd").Because("root may not enter process.cwd: the user tries again"),
+	)
+	b.here("cwddone")
+	return t
+}
+
+// limits sets resource limits, and for open files only raises the hard one if it must be: the low ones come at the end.
+func (b *builder) limits(list []specs.POSIXRlimit) {
+	for _, l := range list {
+		n, ok := rlimits[l.Type]
+		if !ok {
+			continue // refused by bundle.Validate
+		}
+		const hint = "raising a hard limit needs CAP_SYS_RESOURCE on the host"
+		if n == unix.RLIMIT_NOFILE {
+			if l.Hard > b.in.Facts.NofileHard {
+				b.add(op.Prlimit(n, l.Type, l.Hard, l.Hard).Because("process.rlimits, raised while that is allowed").Hinted(hint))
+			}
+			continue
+		}
+		b.add(op.Prlimit(n, l.Type, l.Soft, l.Hard).Because("process.rlimits").Hinted(hint))
+	}
+}
+
+func (b *builder) openFiles(list []specs.POSIXRlimit) {
+	for _, l := range list {
+		if rlimits[l.Type] == unix.RLIMIT_NOFILE && l.Type == "RLIMIT_NOFILE" {
+			b.add(op.Prlimit(unix.RLIMIT_NOFILE, l.Type, l.Soft, l.Hard).Because("process.rlimits"))
+		}
+	}
+}
+
+// Numbers of include/uapi/asm-generic/resource.h.
+var rlimits = map[string]int{
+	"RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5, "RLIMIT_NPROC": 6,
+	"RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9, "RLIMIT_LOCKS": 10, "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12,
+	"RLIMIT_NICE": 13, "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}
+
+// credentials drops the bounding set, changes the ids and sets the capabilities. The effective and permitted sets may keep SYS_ADMIN for
+// one call more: see finish.
+func (b *builder) credentials(p *specs.Process) (capability.Sets, error) {
+	caps, _ := capability.FromSpec(p.Capabilities)
+	if !b.userns && b.in.Facts.Permitted != 0 {
+		caps.Limit(b.in.Facts.Permitted)
+	}
+	if err := caps.Check(); err != nil {
+		return caps, err
+	}
+	for n := range b.in.Facts.LastCap + 1 {
+		if !caps.Bounding.Has(n) {
+			b.add(op.Prctl(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP", op.Flag(uint32(n), capability.Name(n))).
+				Because("process.capabilities.bounding: not even a set-user-ID program gets it back"))
+		}
+	}
+	b.add(op.Prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", op.Num(1)).Because("the change of user keeps capabilities until they are set below"))
+	b.add(op.Setresgid(p.User.GID).Because("process.user.gid").Hinted("linux.gidMappings must map this id"))
+	groups := op.Setgroups(p.User.AdditionalGids).Because("exactly the supplementary groups of process.user.additionalGids").
+		Hinted("the user namespace denies setgroups: without mapped groups there are no additional ones")
+	if len(p.User.AdditionalGids) == 0 && b.userns {
+		groups = groups.Else(unix.EPERM, "")
+	}
+	b.add(groups)
+	b.add(op.Setresuid(p.User.UID).Because("process.user.uid").Hinted("linux.uidMappings must map this id"))
+	effective, permitted := caps.Effective, caps.Permitted
+	if len(b.in.Filter.Program) > 0 && !p.NoNewPrivileges {
+		// Without no_new_privs only CAP_SYS_ADMIN may load a filter (seccomp(2)). It goes with execve, which computes the sets anew from
+		// the bounding, inheritable and ambient ones; so no call has to follow the filter.
+		admin := capability.Of(unix.CAP_SYS_ADMIN)
+		effective, permitted = effective|admin, permitted|admin
+	}
+	b.add(op.Capset(uint64(effective), uint64(permitted), uint64(caps.Inheritable), caps.String()).Because("process.capabilities").
+		Hinted("the runtime itself lacks a capability that the container shall have"))
+	b.add(op.Prctl(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT", op.Flag(unix.PR_CAP_AMBIENT_CLEAR_ALL, "CLEAR_ALL")).Because("no ambient capability but those asked for"))
+	ambient, _ := caps.SplitAmbient()
+	for n := range b.in.Facts.LastCap + 1 {
+		if ambient.Has(n) {
+			b.add(op.Prctl(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT", op.Flag(unix.PR_CAP_AMBIENT_RAISE, "RAISE"), op.Flag(uint32(n), capability.Name(n))).
+				Because("process.capabilities.ambient"))
+		}
+	}
+	if p.NoNewPrivileges {
+		b.add(op.Prctl(unix.PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", op.Num(1)).Because("process.noNewPrivileges: a set-user-ID file gives nothing"))
+	}
+	return caps, nil
+}
+
+// lookup finds the program as execvp(3) does, before the wait for start, so that create reports a missing one. The result of each try
+// stays in a cell for the execve that comes after the filter.
+func (b *builder) lookup(p *specs.Process) []string {
+	name := p.Args[0]
+	if strings.Contains(name, "/") {
+		b.add(op.Faccessat2(op.AtCwd, name, unix.X_OK).Because("process.args[0] is a program that the user may execute").
+			Hinted("the program must be in the image, and executable for the user of the process"))
+		return []string{name}
+	}
+	var list []string
+	for _, dir := range strings.Split(pathVar(p.Env), ":") {
+		if dir == "" {
+			dir = "."
+		}
+		list = append(list, path.Join(dir, name))
+		if dir == "." {
+			list[len(list)-1] = "./" + name
+		}
+	}
+	for i, c := range list {
+		cell := "no" + itoa(i)
+		next := "look" + itoa(i+1)
+		b.mem(op.Mem{Name: cell, Size: 8, Init: words(1)})
+		try := op.Faccessat2(op.AtCwd, c, unix.X_OK).To(op.Slot(cell)).Else(op.AnyErrno, next).Then("found").Because("is process.args[0] here")
+		if i > 0 {
+			try = try.Named("look" + itoa(i))
+		}
+		b.add(try)
+	}
+	b.add(op.Check("zero", 0, ^uint64(0), 1, unix.ENOENT).Named("look" + itoa(len(list))).
+		Because("exec: " + strconv.Quote(name) + ": executable file not found in $PATH"))
+	b.here("found")
+	return list
+}
+
+// pathVar returns PATH of the process's environment, and where there is none, what runc and the shells take.
+func pathVar(env []string) string {
+	value := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			value = v
+		}
+	}
+	return value
+}
