@@ -46,6 +46,9 @@ func check(spec *specs.Spec) *checker {
 		return c
 	}
 	c.process(spec.Process)
+	if spec.Linux != nil {
+		c.namespaces(spec.Linux) // the others ask which there are
+	}
 	c.uts()
 	for i := range spec.Mounts {
 		c.mount(i, &spec.Mounts[i])
@@ -75,9 +78,9 @@ func (c *checker) warn(field, format string, args ...any) {
 	c.warnings = append(c.warnings, field+": "+fmt.Sprintf(format, args...))
 }
 
-// invalid makes the error for a field.
+// invalid makes the error for a field. Field names may hold '%' of keys, and so are escaped.
 func invalid(field, hint, format string, args ...any) error {
-	return errdef.WithHint(errdef.Errorf(errdef.Invalid, "%s: %s", field, fmt.Sprintf(format, args...)), hint)
+	return errdef.WithHint(errdef.Errorf(errdef.Invalid, strings.ReplaceAll(field, "%", "%%")+": "+format, args...), hint)
 }
 
 // fieldAt is the name of an array's element.

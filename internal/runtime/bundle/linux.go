@@ -23,7 +23,6 @@ var namespaceTypes = []specs.LinuxNamespaceType{
 }
 
 func (c *checker) linux(l *specs.Linux) {
-	c.namespaces(l)
 	c.userNamespace(l)
 	c.timeNamespace(l)
 	for i := range l.Devices {

@@ -51,7 +51,7 @@ func Load(dir string) (*Bundle, error) {
 		return nil, fmt.Errorf("%s: %w", ConfigName, err)
 	}
 	b := &Bundle{Dir: abs, Spec: spec, Config: data, Warnings: warnings}
-	if b.Rootfs, err = rootfs(abs, spec.Root.Path); err != nil {
+	if b.Rootfs, err = rootDir(abs, spec.Root.Path); err != nil {
 		return nil, fmt.Errorf("%s: %w", ConfigName, err)
 	}
 	if err := checkHostNetwork(spec.Linux); err != nil {
@@ -132,8 +132,8 @@ func tooLarge(path string) error {
 	return errdef.Errorf(errdef.Invalid, "read %q: larger than %d MiB", path, MaxConfigSize>>20)
 }
 
-// rootfs returns the root directory as an absolute path.
-func rootfs(dir, path string) (string, error) {
+// rootDir returns the root directory as an absolute path.
+func rootDir(dir, path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}

@@ -5,39 +5,51 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/rootfs"
 )
 
-// mount checks one entry of mounts (config.md, Mounts). What options mean is the business of the package that compiles them.
+// mount checks one entry of mounts (config.md, Mounts).
 func (c *checker) mount(i int, m *specs.Mount) {
 	field := fieldAt("mounts", i)
-	c.cstring(field+".destination", m.Destination)
 	switch {
 	case m.Destination == "":
 		c.bad(field+".destination", "say where to mount it", "is missing")
+		return
 	case m.Destination[0] != '/':
 		c.warn(field+".destination", "%q is relative, and is taken as relative to /", m.Destination)
+	}
+	c.cstring(field+".destination", m.Destination)
+	if _, err := rootfs.CleanDestination(m.Destination); err != nil {
+		c.bad(field+".destination", "shorten it", "%w", err)
 	}
 	c.cstring(field+".type", m.Type)
 	c.cstring(field+".source", m.Source)
 	c.cstrings(field+".options", m.Options)
-
-	bind := m.Type == "bind" || has(m, "bind") || has(m, "rbind")
+	o, err := rootfs.ParseOptions(m.Type, m.Options)
+	if err != nil {
+		c.bad(field+".options", "see mount(8) and config.md, Mounts", "%w", err)
+		return
+	}
+	if len(o.Ignored) > 0 {
+		c.warn(field+".options", "%q are options of a file system, and mean nothing to a bind mount", o.Ignored)
+	}
 	switch {
-	case bind && m.Source == "" && !has(m, "remount"):
+	case o.Bind && m.Source == "" && !o.Remount:
 		c.bad(field+".source", "name the file or directory to bind", "a bind mount needs a source")
-	case !bind && m.Type == "" && !has(m, "remount"):
+	case !o.Bind && m.Type == "" && !o.Remount:
 		c.bad(field+".type", `name a file system, or add "bind" to the options`, "is missing")
 	}
-	c.idmap(field, m, bind)
+	c.idmap(field, m, &o)
 }
 
 // idmap checks the mappings of a mount. With none of its own, idmap takes those of the container's user namespace.
-func (c *checker) idmap(field string, m *specs.Mount, bind bool) {
+func (c *checker) idmap(field string, m *specs.Mount, o *rootfs.Options) {
 	own := len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0
-	if !own && !has(m, "idmap") && !has(m, "ridmap") {
+	if !own && !o.IDMap {
 		return
 	}
-	if !bind {
+	if !o.Bind {
 		c.bad(field+".options", "bind a directory instead", "only bind mounts are idmapped")
 	}
 	if own {
@@ -49,8 +61,6 @@ func (c *checker) idmap(field string, m *specs.Mount, bind bool) {
 		c.bad(field+".uidMappings", "add uidMappings and gidMappings to the mount", "are missing, and the container has no user namespace to take them from")
 	}
 }
-
-func has(m *specs.Mount, option string) bool { return slices.Contains(m.Options, option) }
 
 // ipcSysctls belong to the IPC namespace, besides fs.mqueue.* (ipc_namespaces(7)).
 var ipcSysctls = []string{

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
 )
 
 // Limits of the kernel on a process.
@@ -52,14 +54,16 @@ func (c *checker) process(p *specs.Process) {
 	}
 }
 
-// env checks NAME=VALUE entries (environ(7)).
+// env checks NAME=VALUE entries (environ(7)). A value may be a secret, and is not repeated.
 func (c *checker) env(field string, env []string) {
 	for i, e := range env {
 		if strings.IndexByte(e, 0) < 0 && strings.IndexByte(e, '=') > 0 {
 			continue
 		}
-		c.cstring(fieldAt(field, i), e)
-		name, _, _ := strings.Cut(e, "=") // a value may be a secret
+		name, _, _ := strings.Cut(e, "=")
+		if strings.IndexByte(e, 0) >= 0 {
+			c.bad(fieldAt(field, i), "remove the NUL byte", "%q holds a NUL byte", name)
+		}
 		c.bad(fieldAt(field, i), "write NAME=VALUE", "want a name and '=', found %q", name)
 	}
 }
@@ -106,48 +110,38 @@ func (c *checker) rlimits(list []specs.POSIXRlimit) {
 	}
 }
 
-// capabilityNames are all that Linux has, up to 6.17 (capabilities(7)).
-var capabilityNames = []string{
-	"CAP_AUDIT_CONTROL", "CAP_AUDIT_READ", "CAP_AUDIT_WRITE", "CAP_BLOCK_SUSPEND", "CAP_BPF", "CAP_CHECKPOINT_RESTORE", "CAP_CHOWN",
-	"CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_KILL", "CAP_LEASE",
-	"CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE", "CAP_MKNOD", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-	"CAP_NET_RAW", "CAP_PERFMON", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYSLOG", "CAP_SYS_ADMIN", "CAP_SYS_BOOT",
-	"CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE", "CAP_SYS_RAWIO", "CAP_SYS_RESOURCE", "CAP_SYS_TIME",
-	"CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM",
-}
-
-// capabilities only warns: config.md, Linux Process, wants a warning for what cannot be granted and no failure. Whoever builds the
-// sets drops these, so that a process gets less than asked and never more.
+// capabilities warns of what the kernel does not know or will not raise: config.md, Linux Process, wants a warning for it and no
+// failure. Sets that contradict each other are refused, as by capset(2).
 func (c *checker) capabilities(s *specs.LinuxCapabilities) {
 	if s == nil {
 		return
 	}
-	const field = "process.capabilities."
-	for _, set := range []struct {
-		name  string
-		names []string
-	}{
-		{"bounding", s.Bounding},
-		{"effective", s.Effective},
-		{"inheritable", s.Inheritable},
-		{"permitted", s.Permitted},
-		{"ambient", s.Ambient},
-	} {
-		for _, name := range set.names {
-			if _, known := slices.BinarySearch(capabilityNames, name); !known {
-				c.warn(field+set.name, "%q is no capability that is known, and is not granted", name)
+	const field = "process.capabilities"
+	set := func(name string, list []string) (set capability.Set) {
+		for _, word := range list {
+			if n, known := capability.Number(word); known {
+				set |= capability.Of(n)
+			} else {
+				c.warn(field+"."+name, "%q is no capability that is known, and is not granted", word)
 			}
 		}
+		return set
 	}
-	for _, name := range s.Effective {
-		if !slices.Contains(s.Permitted, name) {
-			c.warn(field+"effective", "%q is not in the permitted set, and is not granted (capset(2))", name)
-		}
+	sets := capability.Sets{
+		Bounding:    set("bounding", s.Bounding),
+		Effective:   set("effective", s.Effective),
+		Inheritable: set("inheritable", s.Inheritable),
+		Permitted:   set("permitted", s.Permitted),
+		Ambient:     set("ambient", s.Ambient),
 	}
-	for _, name := range s.Ambient {
-		if !slices.Contains(s.Permitted, name) || !slices.Contains(s.Inheritable, name) {
-			c.warn(field+"ambient", "%q is not in the permitted and the inheritable set, and is not granted (PR_CAP_AMBIENT(2const))", name)
-		}
+	if extra := sets.Effective &^ sets.Permitted; extra != 0 {
+		c.bad(field+".effective", "add them to permitted, or drop them", "holds %s, which permitted does not", strings.Join(extra.Names(), " "))
+	}
+	if extra := sets.Inheritable &^ sets.Bounding; extra != 0 {
+		c.bad(field+".inheritable", "add them to bounding, or drop them", "holds %s, which bounding does not", strings.Join(extra.Names(), " "))
+	}
+	if _, dropped := sets.SplitAmbient(); dropped != 0 {
+		c.warn(field+".ambient", "%s is not both permitted and inheritable, and is not granted", strings.Join(dropped.Names(), " "))
 	}
 }
 
