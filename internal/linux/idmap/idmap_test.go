@@ -140,6 +140,17 @@ func TestUserNS(t *testing.T) {
 	}
 }
 
+func TestAllowed(t *testing.T) {
+	needRoot(t)
+	before := children(t)
+	if err := Allowed(); err != nil {
+		t.Error(err)
+	}
+	if after := children(t); after != before {
+		t.Errorf("children before %q, after %q", before, after)
+	}
+}
+
 func TestUserNSInvalid(t *testing.T) {
 	if fd, err := UserNS(Mapping{}); !errdef.Is(err, errdef.Invalid) {
 		t.Errorf("got %d, %v", fd, err)

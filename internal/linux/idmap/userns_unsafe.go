@@ -50,6 +50,24 @@ func UserNS(m Mapping) (int, error) {
 	return proc.OpenLink(pid, "ns/user", unix.O_RDONLY)
 }
 
+// Allowed tries to make a user namespace, without a mapping, and returns nil if this process may; errors as UserNS.
+func Allowed() error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return errdef.Errorf(errdef.Internal, "make user namespace: pipe: %w", err)
+	}
+	_, fd, err := forkWaiting(unix.CLONE_NEWUSER, pipe)
+	unix.Close(pipe[0])
+	unix.Close(pipe[1]) // the child reads the end and exits
+	if err != nil {
+		return err
+	}
+	child := pidfd.FromFD(fd)
+	defer child.Close()
+	_, err = child.Wait()
+	return err
+}
+
 // forkWaiting clones a child into new namespaces that reads from the pipe until its end, or its own, comes. All signals are blocked
 // around it: a Go signal handler must not run in the child, which has only this one thread of the runtime.
 func forkWaiting(flags uintptr, pipe [2]int) (pid, fd int, err error) {

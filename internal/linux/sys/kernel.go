@@ -61,6 +61,15 @@ var LastCapability = sync.OnceValue(func() int {
 	return last
 })
 
+// LandlockABI returns the version of the Landlock interface (landlock_create_ruleset(2)), 0 if the kernel has none or it is off.
+var LandlockABI = sync.OnceValue(func() int {
+	n, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+})
+
 // MountID returns the id of the mount that fd is on. unique says that the id is never used again (STATX_MNT_ID_UNIQUE, kernel 6.8);
 // else it is the reusable id of mountinfo (STATX_MNT_ID, kernel 5.8). Errors: ENOSYS on older kernels; those of statx(2).
 func MountID(fd int) (id uint64, unique bool, err error) {

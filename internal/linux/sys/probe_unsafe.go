@@ -43,3 +43,11 @@ func Clone3Error() error {
 	_, _, e := unix.Syscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), 1, 0)
 	return e
 }
+
+// CloneIntoCgroupError tries clone3(2) with CLONE_INTO_CGROUP and a descriptor that cannot be open, so that no child is made: EBADF if
+// the kernel knows the flag (5.7), E2BIG or EINVAL if it does not, ENOSYS without clone3.
+func CloneIntoCgroupError() error {
+	args := CloneArgs{Flags: unix.CLONE_INTO_CGROUP, Cgroup: 1<<31 - 1}
+	_, _, e := unix.Syscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	return e
+}

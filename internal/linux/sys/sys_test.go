@@ -143,4 +143,7 @@ func TestSeccompProbes(t *testing.T) {
 	if err := Clone3Error(); err != unix.EINVAL {
 		t.Errorf("clone3: %v", err)
 	}
+	if err := CloneIntoCgroupError(); err != unix.EBADF && KernelVersion().AtLeast(Version{5, 7}) {
+		t.Errorf("clone3 into a cgroup: %v", err)
+	}
 }
