@@ -2,6 +2,7 @@ package feature
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,9 +82,12 @@ func TestLeavesNothing(t *testing.T) {
 			link, _ := os.Readlink("/proc/self/fd/" + fd.Name())
 			b.WriteString(fd.Name() + " " + link + "\n")
 		}
-		children, _ := os.ReadFile("/proc/thread-self/children")
+		files, _ := filepath.Glob("/proc/self/task/*/children")
+		for _, f := range files {
+			children, _ := os.ReadFile(f)
+			b.Write(children)
+		}
 		mounts, _ := os.ReadFile("/proc/self/mountinfo")
-		b.Write(children)
 		b.Write(mounts)
 		return b.String()
 	}
