@@ -1,12 +1,13 @@
 // Package forkexec starts a sandbox: it links a list of ops into a tiny program and runs it as a new process, blindly.
 //
-//	p, err := forkexec.Start(&forkexec.Command{Ops: ops, Mems: mems, CloneFlags: unix.CLONE_NEWPID, Cgroup: -1, MinFD: 3})
-//	ev, err := p.Next() // a barrier, a failure with its step, or the end of the list (execve happened)
+//	b, err := forkexec.Begin(unix.CLONE_NEWPID, -1, 3)                  // the kernel makes the namespaces, on a thread of its own
+//	p, err := b.Run(&forkexec.Command{Ops: ops, Mems: mems, Files: fds}) // meanwhile the list was compiled
+//	ev, err := p.Next()                                                  // a barrier, a failure with its step, or the end: execve
 //
 // What happens. The ops become a table of raw system calls with all strings and structures they point to. Table, data, and a machine of
 // about 300 bytes that walks the table are written as a static ELF executable into a memfd, which is sealed. The child is made by
-// clone3 in the caller's memory, runs three or four instructions of the same machine (mark descriptors close-on-exec except those that
-// the list needs, execute the memfd), and from then on is a process of a few pages that holds nothing of the runtime.
+// clone3 in the caller's memory, runs five instructions of the same machine (wait, mark descriptors close-on-exec, execute the memfd), and
+// from then on is a process of a few pages that holds nothing of the runtime. The descriptors that the list names come over the socket.
 //
 // Why a program of its own. Whatever in the container looks at /proc/PID/exe or executes /proc/self/exe finds a sealed memfd that nobody
 // can write, not the runtime's binary on the host (CVE-2019-5736); there is no Go heap, no key, no log descriptor in the memory that

@@ -10,7 +10,7 @@ import (
 
 func run(t *testing.T, ops []op.Op, mems ...op.Mem) (*Process, Event, error) {
 	t.Helper()
-	p, err := Start(&Command{Ops: ops, Mems: mems, Cgroup: -1, MinFD: 3})
+	p, err := Start(0, -1, 3, &Command{Ops: ops, Mems: mems})
 	if err != nil {
 		t.Fatal(err)
 	}

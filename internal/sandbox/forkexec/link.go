@@ -32,21 +32,23 @@ type program struct {
 	addrs  []int // offsets of 8-byte words that hold an address relative to the block's start
 	memory map[string]int
 	labels map[string]int
-	files  map[string]int
+	sync   int
+	files  map[string]bool
 }
 
-// link lowers ops to the machine's table. files has the numbers of the descriptors that the ops name.
-// An error is a fault of the list, not of the user.
-func link(ops []op.Op, mems []op.Mem, files map[string]int) (*program, error) {
+// link lowers ops to the machine's table. sync is the number of the socket to the parent; the other descriptors that ops name stand in
+// cells, see receive. An error is a fault of the list, not of the user.
+func link(ops []op.Op, mems []op.Mem, sync int, files map[string]bool) (*program, error) {
 	p := &program{
 		data:   make([]byte, headerSize+instrSize*(len(ops)+1), headerSize+instrSize*(len(ops)+1)+16<<10),
 		memory: make(map[string]int, len(mems)+32),
 		labels: make(map[string]int, 16),
+		sync:   sync,
 		files:  files,
 	}
 	p.addr(0, headerSize)
 	binary.LittleEndian.PutUint64(p.data[8:], op.MsgFailed)
-	binary.LittleEndian.PutUint64(p.data[headerFD:], uint64(files[op.SyncFile]))
+	binary.LittleEndian.PutUint64(p.data[headerFD:], uint64(sync))
 	for i := range ops {
 		if l := ops[i].Label; l != "" {
 			if _, twice := p.labels[l]; twice {
@@ -162,11 +164,13 @@ func (p *program) arg(a *op.Arg) (v value, ref bool, err error) {
 	case op.Ref:
 		return value{uint64(p.cell(a.Name)), true}, true, nil
 	case op.File:
-		fd, ok := p.files[a.Name]
-		if !ok {
+		if a.Name == op.SyncFile {
+			return value{uint64(p.sync), false}, false, nil
+		}
+		if !p.files[a.Name] {
 			return v, false, errdef.Errorf(errdef.Internal, "descriptor %q was not given", a.Name)
 		}
-		return value{uint64(fd), false}, false, nil
+		return value{uint64(p.cell(fileCell + a.Name)), true}, true, nil
 	case op.String:
 		return value{uint64(p.str(a.Str)), true}, false, nil
 	case op.Bytes:

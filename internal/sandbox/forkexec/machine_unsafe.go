@@ -2,6 +2,7 @@ package forkexec
 
 import (
 	"bytes"
+	"syscall"
 	"unsafe"
 )
 
@@ -36,7 +37,7 @@ type cloneArgs struct {
 }
 
 // clone makes the child, which runs the machine on header. It returns the pid and a pidfd.
-func clone(flags uint64, cgroup int, header uintptr, stack []byte) (pid, pidfd int, errno uintptr) {
+func clone(flags uint64, cgroup int, header uintptr, stack []byte) (pid, pidfd int, errno syscall.Errno) {
 	var fd int32
 	args := cloneArgs{flags: flags, pidfd: uint64(uintptr(unsafe.Pointer(&fd))), exitSignal: 17, stack: uint64(addressOf(stack)), stackSize: uint64(len(stack))}
 	size := unsafe.Sizeof(args)
@@ -49,7 +50,7 @@ func clone(flags uint64, cgroup int, header uintptr, stack []byte) (pid, pidfd i
 	masks := [2]uint64{^uint64(0), 0}
 	r := rawClone(&args, size, header, &masks)
 	if r > ^uintptr(4095) {
-		return 0, -1, -r
+		return 0, -1, syscall.Errno(-r)
 	}
 	return int(r), int(fd), 0
 }

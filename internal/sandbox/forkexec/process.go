@@ -13,11 +13,12 @@ import (
 
 // A Process is a child on its way through its list.
 type Process struct {
-	PID   int // as the caller's pid namespace sees it
-	PIDFD int
-	sync  int
-	ops   []op.Op
-	mid   int // the first process, when it has made another: to be reaped
+	PID    int // as the caller's pid namespace sees it
+	PIDFD  int
+	sync   int
+	ops    []op.Op
+	before int // steps of ours before the first op
+	mid    int // the first process, when it has made another: to be reaped
 }
 
 // An Event is what the child did next.
@@ -78,9 +79,13 @@ func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
 	kind, a, errno := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
 	switch kind {
 	case op.MsgFailed:
-		e := &StepError{Step: int(a) + 1, Errno: syscall.Errno(errno)}
-		if int(a) < len(p.ops) {
-			e.Op = p.ops[a]
+		i := int(a) - p.before
+		if i < 0 {
+			return ev, false, errdef.Errorf(errdef.Unavailable, "receive descriptors in the container's first process: step %d: %w", a+1, syscall.Errno(errno))
+		}
+		e := &StepError{Step: i + 1, Errno: syscall.Errno(errno)}
+		if i < len(p.ops) {
+			e.Op = p.ops[i]
 		}
 		return ev, false, errdef.WithHint(e, e.Op.Hint)
 	case op.MsgNotBorn:

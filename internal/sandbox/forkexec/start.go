@@ -1,8 +1,9 @@
 package forkexec
 
 import (
-	"runtime"
+	"encoding/binary"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -17,82 +18,189 @@ const (
 	sealExec          = 0x20        // F_SEAL_EXEC, kernel 6.3
 )
 
-// A Command is what Start needs.
+// A Command is what Run needs.
 type Command struct {
-	Ops        []op.Op
-	Mems       []op.Mem
-	Files      map[string]int // descriptors of the caller that the ops name; they stay the caller's
-	CloneFlags uint64         // CLONE_NEW* of the first process
-	Cgroup     int            // directory of a cgroup v2 to be born in, -1 for the caller's
-	MinFD      int            // lowest number for descriptors of ours: 3 plus the number of descriptors to preserve
+	Ops   []op.Op
+	Mems  []op.Mem
+	Files map[string]int // descriptors of the caller that the ops name; they stay the caller's
 }
 
-// Start links the list and starts it. The result's Close must be called. On an error nothing is left.
-func Start(c *Command) (*Process, error) {
-	sync, child, err := socketpair(c.MinFD)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(child)
-	files := make(map[string]int, len(c.Files)+1)
-	for name, fd := range c.Files {
-		files[name] = fd
-	}
-	files[op.SyncFile] = child
-	main, err := link(c.Ops, c.Mems, files)
-	if err != nil {
-		unix.Close(sync)
-		return nil, err
-	}
-	exe, err := seal(image(main, machineCode()), c.MinFD)
-	if err != nil {
-		unix.Close(sync)
-		return nil, err
-	}
-	defer unix.Close(exe)
-	pid, pidfd, err := born(c, files, exe)
-	if err != nil {
-		unix.Close(sync)
-		return nil, err
-	}
-	return &Process{PID: pid, PIDFD: pidfd, sync: sync, ops: c.Ops}, nil
+// A Birth is a child that is being made: clone3 runs on a thread of its own, because new namespaces take the kernel longer than the
+// caller needs to compile what happens in them.
+type Birth struct {
+	flags      uint64
+	sync       int // the parent's end
+	child      int // the child's end; closed by the parent when the child has it
+	exe        int // the memfd, empty until Run
+	minFD      int
+	done       chan struct{}
+	pid, pidfd int
+	errno      syscall.Errno
+	block      []byte // what the child reads until it executes the memfd
 }
 
-// born clones the child and lets it run the few instructions that lead into the sealed program.
-func born(c *Command, files map[string]int, exe int) (pid, pidfd int, err error) {
-	ops := []op.Op{op.CloseRange(c.MinFD)}
-	for name, fd := range files {
-		if fd >= c.MinFD {
-			ops = append(ops, op.Raw("fcntl", unix.SYS_FCNTL, op.Fd(name), op.Num(unix.F_SETFD), op.Num(0)))
-		}
-	}
-	ops = append(ops, op.Raw("execveat", unix.SYS_EXECVEAT, op.Num(exe), op.Str(""), op.Strs([]string{"bulkhead-init"}), op.Strs(nil), op.Num(unix.AT_EMPTY_PATH)))
-	prelude, err := link(ops, nil, files)
+// Begin starts to make a child in new namespaces (CLONE_NEW* in flags) and, if cgroup is not -1, in the cgroup v2 whose directory it is.
+// minFD is the lowest number for descriptors of ours, 3 plus the number of descriptors to preserve. Either Run or Abort must follow.
+func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
+	sync, child, err := socketpair(minFD)
 	if err != nil {
-		return 0, -1, err
+		return nil, err
+	}
+	exe, err := memfd(minFD)
+	if err != nil {
+		unix.Close(sync)
+		unix.Close(child)
+		return nil, err
+	}
+	b := &Birth{flags: flags, sync: sync, child: child, exe: exe, minFD: minFD, done: make(chan struct{}), pidfd: -1}
+	prelude, err := link(b.prelude(), nil, child, nil)
+	if err != nil {
+		unix.Close(sync)
+		b.closeChild()
+		return nil, err
 	}
 	prelude.data[8] = op.MsgNotBorn
-	block := prelude.data
-	prelude.locate(uint64(addressOf(block)))
-	stack := make([]byte, 256) // the machine uses none; clone3 wants one with CLONE_VM to be safe
-	const flags = unix.CLONE_VM | cloneClearSighand | unix.CLONE_PIDFD
-	pid, pidfd, errno := clone(flags|c.CloneFlags, c.Cgroup, addressOf(block), stack)
-	runtime.KeepAlive(block)
-	if errno != 0 {
-		return 0, -1, cloneError(c, syscall.Errno(errno))
-	}
-	keepUntilExec(block, stack)
-	return pid, pidfd, nil
+	b.block = prelude.data
+	prelude.locate(uint64(addressOf(b.block)))
+	go func() {
+		defer close(b.done)
+		stack := make([]byte, 256) // the machine uses none; clone3 wants one with CLONE_VM to be safe
+		b.pid, b.pidfd, b.errno = clone(unix.CLONE_VM|cloneClearSighand|unix.CLONE_PIDFD|flags, cgroup, addressOf(b.block), stack)
+		keep(b.block, stack)
+	}()
+	return b, nil
 }
 
-// keepUntilExec holds what the child reads until it has left the caller's memory. The process is short and starts few children, so
-// holding it for good is the simplest that is right.
-func keepUntilExec(blocks ...[]byte) { kept = append(kept, blocks...) }
+// prelude is what the child does in the parent's memory: wait until the program is sealed, and execute it. If the parent dies, the read
+// gives end of file.
+func (b *Birth) prelude() []op.Op {
+	return []op.Op{
+		op.Read(op.Fd(op.SyncFile), "go", 1).To("got"),
+		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
+		op.CloseRange(b.minFD),
+		op.Raw("fcntl", unix.SYS_FCNTL, op.Fd(op.SyncFile), op.Num(unix.F_SETFD), op.Num(0)),
+		op.Raw("execveat", unix.SYS_EXECVEAT, op.Num(b.exe), op.Str(""), op.Strs([]string{"bulkhead-init"}), op.Strs(nil), op.Num(unix.AT_EMPTY_PATH)),
+	}
+}
 
-var kept [][]byte
+// keep holds what a child reads in the parent's memory until it has left it. The process is short and starts few children, so holding
+// it for good is the simplest that is right.
+func keep(blocks ...[]byte) {
+	keptMu.Lock()
+	kept = append(kept, blocks...)
+	keptMu.Unlock()
+}
 
-func cloneError(c *Command, errno syscall.Errno) error {
-	err := errdef.Errorf(errdef.Unsupported, "clone3 with %s: %w", op.CloneText(c.CloneFlags), errno)
+var (
+	keptMu sync.Mutex
+	kept   [][]byte
+)
+
+// Run links the list, seals it and lets the child execute it. On an error nothing is left. The result's Close must be called.
+func (b *Birth) Run(c *Command) (*Process, error) {
+	names := make([]string, 0, len(c.Files))
+	have := make(map[string]bool, len(c.Files))
+	for name := range c.Files {
+		names = append(names, name)
+		have[name] = true
+	}
+	first, mems := receive(names)
+	ops := append(first, c.Ops...)
+	main, err := link(ops, append(mems, c.Mems...), b.child, have)
+	if err == nil {
+		err = seal(b.exe, image(main, machineCode()))
+	}
+	if err != nil {
+		b.Abort()
+		return nil, err
+	}
+	<-b.done
+	if b.errno != 0 {
+		err := cloneError(b.flags, b.errno)
+		b.Abort()
+		return nil, err
+	}
+	b.closeChild()
+	p := &Process{PID: b.pid, PIDFD: b.pidfd, sync: b.sync, ops: c.Ops, before: len(first)}
+	err = p.Continue()
+	if err == nil && len(names) > 0 {
+		fds := make([]int, len(names))
+		for i, name := range names {
+			fds[i] = c.Files[name]
+		}
+		err = p.SendFDs(fds...)
+	}
+	if err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// PID waits until the child exists and returns its pid, 0 if it could not be made: Run says why.
+func (b *Birth) PID() int {
+	<-b.done
+	return b.pid
+}
+
+// Abort ends a child that was begun.
+func (b *Birth) Abort() {
+	<-b.done
+	b.closeChild()
+	unix.Close(b.sync)
+	if b.errno == 0 {
+		_ = unix.PidfdSendSignal(b.pidfd, unix.SIGKILL, nil, 0)
+		_, _ = wait4(b.pid)
+		unix.Close(b.pidfd)
+	}
+}
+
+func (b *Birth) closeChild() {
+	unix.Close(b.child)
+	unix.Close(b.exe)
+}
+
+// fileCell is the prefix of the cells in which the numbers of received descriptors stand.
+const fileCell = "file."
+
+// receive makes the ops that take the descriptors of the list from the parent: recvmsg(2) with SCM_RIGHTS, and then each number from the
+// control message, where they stand as 32-bit words behind a header of 16 bytes, into its cell.
+func receive(names []string) ([]op.Op, []op.Mem) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	size := unix.CmsgSpace(4 * len(names))
+	header := make([]byte, 56) // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags
+	header[24] = 1
+	binary.LittleEndian.PutUint64(header[40:], uint64(size))
+	mems := []op.Mem{
+		{Name: "rights", Size: size},
+		{Name: "byte", Size: 8},
+		{Name: "iovec", Size: 16, Init: []byte{0, 0, 0, 0, 0, 0, 0, 0, 1}, Relocs: []op.Reloc{{Off: 0, Arg: op.Addr("byte", 0)}}},
+		{Name: "message", Size: 56, Init: header, Relocs: []op.Reloc{{Off: 16, Arg: op.Addr("iovec", 0)}, {Off: 32, Arg: op.Addr("rights", 0)}}},
+	}
+	ops := []op.Op{
+		op.Raw("recvmsg", unix.SYS_RECVMSG, op.Fd(op.SyncFile), op.Addr("message", 0), op.Num(0)).To("got"),
+		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
+		op.Check("rights", 0, ^uint64(0), uint64(16+4*len(names)), unix.EMFILE), // fewer came: no room in the table
+	}
+	for i, name := range names {
+		ops = append(ops, op.Copy32Mem("rights", 16+4*i, fileCell+name, 0))
+	}
+	return ops, mems
+}
+
+// Start is Begin and Run in one.
+func Start(flags uint64, cgroup, minFD int, c *Command) (*Process, error) {
+	b, err := Begin(flags, cgroup, minFD)
+	if err != nil {
+		return nil, err
+	}
+	return b.Run(c)
+}
+
+func cloneError(flags uint64, errno syscall.Errno) error {
+	err := errdef.Errorf(errdef.Unsupported, "clone3 with %s: %w", op.CloneText(flags), errno)
 	switch errno {
 	case unix.ENOSPC:
 		return errdef.WithHint(err, "a limit in /proc/sys/user/max_*_namespaces is reached")
@@ -104,8 +212,8 @@ func cloneError(c *Command, errno syscall.Errno) error {
 	return err
 }
 
-// seal writes the program into a memfd that nobody can change any more: memfd_create(2), F_ADD_SEALS of fcntl(2).
-func seal(program []byte, minFD int) (int, error) {
+// memfd makes the file that the child will execute: memfd_create(2).
+func memfd(minFD int) (int, error) {
 	fd, err := unix.MemfdCreate("bulkhead-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|mfdExec)
 	if err == unix.EINVAL { // before kernel 6.3 every memfd may be executed
 		fd, err = unix.MemfdCreate("bulkhead-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -114,30 +222,30 @@ func seal(program []byte, minFD int) (int, error) {
 		err = errdef.Errorf(errdef.Unsupported, "memfd_create for the container's first program: %w", err)
 		return -1, errdef.WithHint(err, "executable memfds may be forbidden: see /proc/sys/vm/memfd_noexec, which must be below 2")
 	}
-	if fd, err = raise(fd, minFD); err != nil {
-		return -1, err
-	}
+	return raise(fd, minFD)
+}
+
+// seal writes the program, and from then on nobody can change it: F_ADD_SEALS of fcntl(2).
+func seal(fd int, program []byte) error {
 	for len(program) > 0 {
 		n, err := unix.Write(fd, program)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			unix.Close(fd)
-			return -1, errdef.Errorf(errdef.Unavailable, "write the container's first program: %w", err)
+			return errdef.Errorf(errdef.Unavailable, "write the container's first program: %w", err)
 		}
 		program = program[n:]
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|sealExec)
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|sealExec)
 	if err == unix.EINVAL {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 	}
 	if err != nil {
-		unix.Close(fd)
-		return -1, errdef.Errorf(errdef.Unsupported, "seal the container's first program: %w", err)
+		return errdef.Errorf(errdef.Unsupported, "seal the container's first program: %w", err)
 	}
-	return fd, nil
+	return nil
 }
 
 // raise moves a descriptor to a number of at least min, close-on-exec.

@@ -98,20 +98,6 @@ func mountSetattr(mount Arg, recursive bool, attr Arg) Op {
 	return call("mount_setattr", unix.SYS_MOUNT_SETATTR, mount, Str(""), flagsArg(flags, treeBits), attr, Num(32))
 }
 
-// MountIDMap makes the detached mount show its files through the mapping of the user namespace behind the parent's descriptor
-// userns (kernel 5.12 for ext4 and xfs, 5.19 for overlayfs). The mem must be declared with the plan: see IDMapMem.
-func MountIDMap(mount Arg, recursive bool, mem string) Op {
-	attr := Addr(mem, 0)
-	attr.Text = "{set IDMAP, userns &" + mem + "}"
-	return mountSetattr(mount, recursive, attr)
-}
-
-// IDMapMem is the struct mount_attr that MountIDMap points to.
-func IDMapMem(mem, usernsFile string) Mem {
-	init := binary.LittleEndian.AppendUint64(nil, unix.MOUNT_ATTR_IDMAP)
-	return Mem{Name: mem, Size: 32, Init: init, Relocs: []Reloc{{24, Fd(usernsFile)}}}
-}
-
 // Propagation changes the propagation of the mount at path: mount(2) with MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE.
 func Propagation(path string, flags uint64) Op {
 	return call("mount", unix.SYS_MOUNT, Str("none"), Str(path), Num(0), flagsArg(flags, msBits), Num(0))

@@ -153,3 +153,8 @@ func Copy(from Slot, mem string, off int) Op {
 func Copy32(from Slot, mem string, off int) Op {
 	return call("copy32", NRCopy32, Addr(string(from), 0), Addr(mem, off))
 }
+
+// Copy32Mem puts 4 bytes of a memory into another.
+func Copy32Mem(from string, fromOff int, to string, toOff int) Op {
+	return call("copy32", NRCopy32, Addr(from, fromOff), Addr(to, toOff))
+}

@@ -22,7 +22,8 @@ func Compile(in *Input) (*Plan, error) {
 	b.early()
 	b.namespaces()
 	b.identity()
-	if in.Hooks {
+	if in.Hooks || b.forked {
+		b.p.Hooks = true
 		b.barrier(BarrierHooks, "namespaces are ready: prestart and createRuntime hooks, network devices")
 	}
 	if err := b.filesystem(); err != nil {
@@ -70,9 +71,6 @@ func (b *builder) early() {
 		)
 	}
 	b.limits(p.Rlimits)
-	for _, name := range b.in.Facts.Cgroup.Joins {
-		b.add(op.Write(b.want(FileWant{Name: name, Kind: CgroupProc}), "0").Because("join the container's cgroup, hierarchy " + strings.TrimPrefix(name, "cgroup.")))
-	}
 }
 
 // identity gives the container its names, its loopback device and its keyring.
@@ -86,6 +84,7 @@ func (b *builder) identity() {
 	if b.newNS&unix.CLONE_NEWNET != 0 {
 		b.loopback()
 	}
+	b.labels(true)
 	if !b.in.NoKeyring {
 		b.add(op.Raw("keyctl", unix.SYS_KEYCTL, op.Flag(unix.KEYCTL_JOIN_SESSION_KEYRING, "JOIN_SESSION_KEYRING"), op.Str("_ses."+b.in.ID)).
 			Else(unix.ENOSYS, "").Because("a session keyring of its own: the host's keys stay out of reach"))

@@ -45,12 +45,14 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 		}
 	}
 	b.early()
+	b.cgroupReady(true)
 	if affinity != nil {
 		if err := b.affinity("process.execCPUAffinity.final", affinity.Final); err != nil {
 			return nil, err
 		}
 	}
 	b.join()
+	b.labels(true)
 	b.add(op.Raw("keyctl", unix.SYS_KEYCTL, op.Flag(unix.KEYCTL_JOIN_SESSION_KEYRING, "JOIN_SESSION_KEYRING"), op.Str("_ses."+in.ID)).
 		Else(unix.ENOSYS, "").Else(unix.EACCES, "").Because("the container's session keyring, not the caller's"))
 	if in.Process.Terminal {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/rootfs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -69,7 +70,7 @@ func (b *builder) newFS(m *specs.Mount, dest string, kind rootfs.Kind, o *rootfs
 func (b *builder) fsmount(fstype, source string, o *rootfs.Options, why string) op.Slot {
 	fs, mnt := b.slot("fs"), b.slot("m")
 	b.add(op.Fsopen(fstype).To(fs).Because(why).Hinted("this kernel has no file system " + fstype + ", or does not allow it here"))
-	if source != "" && source != fstype && !rootfs.Pseudo(fstype) {
+	if source != "" {
 		b.add(op.FsString(fs, "source", source).Because("source"))
 	}
 	for _, f := range o.SuperFlags {
@@ -81,6 +82,9 @@ func (b *builder) fsmount(fstype, source string, o *rootfs.Options, why string) 
 		} else {
 			b.add(op.FsString(fs, d.Key, d.Value).Because("option " + d.String()).Hinted(fstype + " has no such option, or not with this value"))
 		}
+	}
+	if l := b.spec.Linux; l != nil && l.MountLabel != "" && lsm.TakesContext(fstype) {
+		b.add(op.FsString(fs, "context", l.MountLabel).Because("linux.mountLabel"))
 	}
 	attrs := o.AttrSet
 	if o.TmpCopyUp {

@@ -59,10 +59,12 @@ func (b *builder) joined(flag uint64) bool {
 // namespaces makes and joins them. Without a user namespace and without a pid namespace to join, clone3 makes all new ones at once.
 // Otherwise the first process prepares them and makes the container's process inside (a pid namespace holds only what is born in it).
 func (b *builder) namespaces() {
-	const later = unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
 	simple := !b.userns && !b.joined(unix.CLONE_NEWPID)
 	if simple {
-		b.p.CloneFlags = b.newNS &^ later
+		b.p.CloneFlags = CloneFlags(b.spec)
+	}
+	if !simple || b.in.Hooks {
+		b.cgroupReady(!simple)
 	}
 	for _, n := range b.joinNS {
 		fd := b.want(FileWant{Name: "ns." + string(n.Type), Kind: Namespace, Path: n.Path})
@@ -73,7 +75,7 @@ func (b *builder) namespaces() {
 	}
 	rest := b.newNS
 	if simple {
-		rest &= later
+		rest &= unix.CLONE_NEWTIME // the cgroup namespace is made in cgroupReady
 	}
 	if rest != 0 {
 		b.add(op.Unshare(rest).Because("new namespaces: " + nsNames(rest)).
@@ -89,6 +91,43 @@ func (b *builder) namespaces() {
 	}
 	if !simple && (b.newNS|b.joinFlags())&unix.CLONE_NEWPID != 0 {
 		b.fork("the container's process, in its pid namespace")
+	}
+}
+
+// later are namespaces that clone3 does not make: a cgroup namespace has its root where the process is when it is made, and a time namespace
+// takes its offsets before anybody is in it.
+const later = unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
+
+// CloneFlags returns the namespaces that the first process of a new container is born in, so that a caller can have it made while the rest
+// is compiled. It is what Compile puts into Plan.CloneFlags.
+func CloneFlags(spec *specs.Spec) (flags uint64) {
+	if spec.Linux == nil {
+		return 0
+	}
+	for _, n := range spec.Linux.Namespaces {
+		if n.Type == specs.UserNamespace || n.Type == specs.PIDNamespace && n.Path != "" {
+			return 0
+		}
+		if n.Path == "" {
+			flags |= ns(n.Type)
+		}
+	}
+	return flags &^ later
+}
+
+// cgroupReady waits until the runtime has moved the process into its cgroups, and then makes the cgroup namespace, whose root is there.
+// Moving takes the kernel long (an RCU grace period for each hierarchy of v1), so it goes on beside the mounts where it can. With
+// unshared, the namespace is made with the others.
+func (b *builder) cgroupReady(unshared bool) {
+	if b.grouped {
+		return
+	}
+	b.grouped = true
+	if b.in.Facts.Cgroup.Join {
+		b.barrier(BarrierCgroup, "in the container's cgroups")
+	}
+	if !unshared && b.newNS&unix.CLONE_NEWCGROUP != 0 {
+		b.add(op.Unshare(unix.CLONE_NEWCGROUP).Because("a cgroup namespace: the container's cgroup is its root"))
 	}
 }
 

@@ -37,19 +37,20 @@ type Facts struct {
 	LastCap    int               // highest capability of the kernel
 	Permitted  capability.Set    // capabilities of the runtime itself: without a user namespace no others can be granted
 	RootParent string            // mount point that holds the rootfs, needed when rootfsPropagation is shared
-	ExecLabel  Label             // LSM label of the process
+	Labels     []Label           // LSM labels of the process
 }
 
-// A Label is what is written to an attribute file of /proc/self (proc_pid_attr(5)) so that it takes effect at execve.
+// A Label is what is written to an attribute file of /proc/thread-self (proc_pid_attr(5)).
 type Label struct {
-	File, Value string // "attr/apparmor/exec", "exec NAME"; no label when File is empty
+	File, Value string // "attr/apparmor/exec", "exec NAME"
 	Why         string
+	Keyring     bool // before the session keyring is made, else before execve
 }
 
 // CgroupFacts says what a mount of type cgroup shows and what must be joined.
 type CgroupFacts struct {
 	Unified bool          // cgroup v2 alone
-	Joins   []string      // names under Files of cgroup.procs descriptors into which the child writes itself
+	Join    bool          // the runtime moves the child into its cgroups (v1: there is no being born in one)
 	V1      []CgroupMount // hierarchies to show, for v1 and hybrid
 	Own     string        // v2: absolute host path of the container's own cgroup
 }
@@ -89,16 +90,15 @@ type FileKind uint8
 
 // Kinds of descriptors.
 const (
-	HostProc   FileKind = iota // the host's /proc, O_PATH, verified
-	Namespace                  // a namespace file, O_RDONLY
-	CgroupProc                 // comes from the cgroup package
-	Tree                       // open_tree(2) clone of Path
-	TreeIDMap                  // the same, shown through a mapping
-	StartFIFO                  // the FIFO that `start` writes into, O_RDWR
-	ReplyFIFO                  // the FIFO that tells `start` the outcome, O_RDWR
-	HookState                  // a memory file with the container's state, for a hook's standard input
-	InitPidfd                  // the pidfd of the container to join
-	InitRoot                   // the root directory of the container to join, O_PATH
+	HostProc  FileKind = iota // the host's /proc, O_PATH, verified
+	Namespace                 // a namespace file, O_RDONLY
+	Tree                      // open_tree(2) clone of Path
+	TreeIDMap                 // the same, shown through a mapping
+	StartFIFO                 // the FIFO that `start` writes into, O_RDWR
+	ReplyFIFO                 // the FIFO that tells `start` the outcome, O_RDWR
+	HookState                 // a memory file with the container's state, for a hook's standard input
+	InitPidfd                 // the pidfd of the container to join
+	InitRoot                  // the root directory of the container to join, O_PATH
 )
 
 // Barriers at which the child waits for the parent.
@@ -108,6 +108,7 @@ const (
 	BarrierPivot  = 3 // mounts ready, old root still there: createContainer hooks
 	BarrierReady  = 4 // created
 	BarrierCopyUp = 5 // the parent copies what a tmpfs with tmpcopyup hides
+	BarrierCgroup = 6 // the parent has moved the child into its cgroups
 )
 
 // Descriptors that the child sends.
@@ -125,6 +126,7 @@ type Plan struct {
 	CloneFlags uint64 // CLONE_NEW* of clone3
 	Files      []FileWant
 	MapIDs     bool // BarrierMap comes
+	Hooks      bool // BarrierHooks comes: the pid of the container's process is known there at the latest
 }
 
 // A builder collects a plan.
@@ -139,6 +141,8 @@ type builder struct {
 	joinNS  []specs.LinuxNamespace
 	proc    op.Arg // procfs for our own writes
 	nullDev bool
+	forked  bool
+	grouped bool // cgroupReady was here
 	files   map[string]bool
 }
 

@@ -17,7 +17,7 @@ func (b *builder) process(p *specs.Process) error {
 		return err
 	}
 	b.session(p)
-	b.label()
+	b.labels(false)
 	cwd := b.workdir(p)
 	b.openFiles(p.Rlimits)
 	caps, err := b.credentials(p)
@@ -52,18 +52,19 @@ func (b *builder) session(p *specs.Process) {
 	}
 }
 
-// label asks the security module to confine the program that execve starts.
-func (b *builder) label() {
-	l := b.in.Facts.ExecLabel
-	if l.File == "" {
-		return
+// labels writes the security module's labels of one moment.
+func (b *builder) labels(keyring bool) {
+	for _, l := range b.in.Facts.Labels {
+		if l.Keyring != keyring {
+			continue
+		}
+		f := b.slot("f")
+		b.add(
+			op.Openat(b.proc, "thread-self/"+l.File, unix.O_WRONLY|unix.O_CLOEXEC, 0).To(f).Because(l.Why),
+			op.Write(op.At(f), l.Value).Because(l.Why).Hinted("the profile or label must be loaded on the host"),
+			op.Close(op.At(f)),
+		)
 	}
-	f := b.slot("f")
-	b.add(
-		op.Openat(b.proc, "thread-self/"+l.File, unix.O_WRONLY|unix.O_CLOEXEC, 0).To(f).Because(l.Why),
-		op.Write(op.At(f), l.Value).Because(l.Why).Hinted("the profile or label must be loaded on the host"),
-		op.Close(op.At(f)),
-	)
 }
 
 // workdir enters process.cwd through a descriptor that was resolved inside the root. If root may not enter it, as in a user namespace or

@@ -24,6 +24,7 @@ func (b *builder) barrier(n int, why string) {
 
 // fork makes the process that becomes the container's, as a sibling, and ends the first one; the runtime learns the new pid.
 func (b *builder) fork(why string) {
+	b.forked = true
 	child := b.name("container")
 	pid := b.slot("pid")
 	msg := b.mem(op.Mem{Name: b.name("msg"), Size: op.MsgSize, Init: op.Message(op.MsgForked, 0)})

@@ -1,0 +1,258 @@
+package launch
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/rootfs"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/seccomp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// compile gathers the facts and makes the plan of a new container.
+func compile(o *Options) (*plan.Plan, error) {
+	filter, err := filterOf(o.Spec, o.SeccompCache)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := factsOf(o.Spec, o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	facts.Cgroup = cgroupFacts(o.Group)
+	return plan.Compile(&plan.Input{
+		Spec: o.Spec, Bundle: o.Bundle, ID: o.ID, Facts: facts, Run: o.Run, NoPivot: o.NoPivot, NoKeyring: o.NoKeyring,
+		PreserveFDs: o.PreserveFDs, Hooks: needsBarrier(o.Spec), Filter: filter,
+	})
+}
+
+// Explain makes the plan that Create would run, and runs nothing. Descriptors are not opened; the host is only looked at.
+func Explain(o *Options) (*plan.Plan, error) {
+	return compile(o)
+}
+
+// needsBarrier reports whether the runtime has something to do between the namespaces and the root.
+func needsBarrier(spec *specs.Spec) bool {
+	if h := spec.Hooks; h != nil && len(h.Prestart)+len(h.CreateRuntime) > 0 { //nolint:staticcheck // prestart is deprecated, not gone
+		return true
+	}
+	return spec.Linux != nil && len(spec.Linux.NetDevices) > 0
+}
+
+func filterOf(spec *specs.Spec, cache string) (plan.Filter, error) {
+	if spec.Linux == nil || spec.Linux.Seccomp == nil {
+		return plan.Filter{}, nil
+	}
+	f, err := seccomp.Cached(cache, spec.Linux.Seccomp)
+	if err != nil {
+		return plan.Filter{}, err
+	}
+	return plan.Filter{Program: f.Bytes(), Flags: f.Flags, Notify: f.Notify}, nil
+}
+
+// factsOf looks at the host. It opens nothing of the image.
+func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
+	f := &plan.Facts{LastCap: sys.LastCapability(), Permitted: permitted()}
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err == nil {
+		f.NofileHard = lim.Max
+	}
+	mapped := mappedRoot(spec)
+	for i := range spec.Mounts {
+		m := &spec.Mounts[i]
+		o, err := rootfs.ParseOptions(m.Type, m.Options)
+		if err != nil || !o.Bind || m.Source == "" {
+			continue // the compiler reports it
+		}
+		source := m.Source
+		if !filepath.IsAbs(source) {
+			source = filepath.Join(bundle, source)
+		}
+		source = filepath.Clean(source)
+		if f.Sources == nil {
+			f.Sources = map[string]plan.Source{}
+		}
+		f.Sources[source] = lookAt(source, mapped)
+	}
+	var err error
+	if f.Labels, err = execLabel(spec.Process); err != nil {
+		return nil, err
+	}
+	if spec.Linux != nil {
+		if err := lsm.CheckMountLabel(lsm.Host(), spec.Linux.MountLabel); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Linux != nil && strings.Contains(spec.Linux.RootfsPropagation, "shared") {
+		if f.RootParent, err = mountPointOf(spec, bundle); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// permitted returns the capabilities of this process.
+func permitted() capability.Set {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return 0
+	}
+	return capability.Set(data[0].Permitted) | capability.Set(data[1].Permitted)<<32
+}
+
+// noUser stands for "no user namespace": the child keeps the runtime's own rights.
+const noUser = -1
+
+// mappedRoot returns the host's id of the root of the container's new user namespace, noUser when there is none.
+func mappedRoot(spec *specs.Spec) int64 {
+	if spec.Linux == nil {
+		return noUser
+	}
+	for _, n := range spec.Linux.Namespaces {
+		if n.Type != specs.UserNamespace {
+			continue
+		}
+		for _, m := range spec.Linux.UIDMappings {
+			if m.ContainerID == 0 {
+				return int64(m.HostID)
+			}
+		}
+		return 1 << 32 // joined, or root not mapped: nobody that owns a file
+	}
+	return noUser
+}
+
+// lookAt finds out what a bind mount's source is.
+func lookAt(source string, mapped int64) plan.Source {
+	var st unix.Stat_t
+	if err := unix.Stat(source, &st); err != nil {
+		return plan.Source{Missing: err == unix.ENOENT || err == unix.ENOTDIR}
+	}
+	s := plan.Source{Dir: st.Mode&unix.S_IFMT == unix.S_IFDIR}
+	if s.Dir && st.Ino == 1 {
+		var fs unix.Statfs_t
+		s.ProcRoot = unix.Statfs(source, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC
+	}
+	if mapped == noUser {
+		return s
+	}
+	s.HostOnly = !reachable(source, mapped) && !restricted(source)
+	return s
+}
+
+// reachable reports whether a user who has no other right may pass all directories above a path.
+func reachable(path string, uid int64) bool {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if unix.Stat(dir, &st) != nil {
+			return false
+		}
+		if st.Mode&1 == 0 && (int64(st.Uid) != uid || st.Mode&0o100 == 0) {
+			return false
+		}
+		if dir == "/" || dir == "." {
+			return true
+		}
+	}
+}
+
+// restricted reports whether the mount behind path has options that the kernel locks when a user namespace gets a copy of it. A mount that
+// the runtime opens for the child has no locks, so it must have nothing to lose.
+func restricted(path string) bool {
+	var fs unix.Statfs_t
+	const locked = unix.ST_RDONLY | unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC
+	return unix.Statfs(path, &fs) != nil || fs.Flags&locked != 0
+}
+
+// compileExec makes the plan of a process that joins a container.
+func compileExec(o *ExecOptions) (*plan.Plan, error) {
+	filter, err := filterOf(o.Spec, o.SeccompCache)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := factsOf(&specs.Spec{Process: o.Process}, "/")
+	if err != nil {
+		return nil, err
+	}
+	facts.Cgroup = cgroupFacts(o.Group)
+	return plan.CompileExec(&plan.ExecInput{
+		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Filter: filter,
+	})
+}
+
+// execLabel says what asks the security module to confine the program: the writes of package lsm for the moment of execve.
+func execLabel(p *specs.Process) ([]plan.Label, error) {
+	if p == nil {
+		return nil, nil
+	}
+	writes, err := lsm.Labels(lsm.Host(), p.ApparmorProfile, p.SelinuxLabel)
+	if err != nil {
+		return nil, err
+	}
+	var labels []plan.Label
+	for _, w := range writes {
+		labels = append(labels, plan.Label{File: w.File, Value: w.Data, Why: w.Reason, Keyring: w.When == lsm.BeforeKeyring})
+	}
+	return labels, nil
+}
+
+// mountPointOf returns the mount point that holds the rootfs.
+func mountPointOf(spec *specs.Spec, bundle string) (string, error) {
+	root := spec.Root.Path
+	if !filepath.IsAbs(root) {
+		root = filepath.Join(bundle, root)
+	}
+	proc, err := procfs.Host()
+	if err != nil {
+		return "", err
+	}
+	mounts, err := proc.Mountinfo(unix.Getpid())
+	if err != nil {
+		return "", err
+	}
+	best := ""
+	for i := range mounts {
+		if p := mounts[i].Point; rootfs.Under(root, p) && len(p) >= len(best) {
+			best = p
+		}
+	}
+	return best, nil
+}
+
+// joins reports whether a process must be moved into the group: everywhere but in a cgroup v2, in which it is born.
+func joins(g *cgroup.Group) bool {
+	return g.Record().Mode != cgroup.V2 || g.JoinsByParent()
+}
+
+// cgroupFacts says what the plan needs to know of the container's cgroup.
+func cgroupFacts(g *cgroup.Group) plan.CgroupFacts {
+	if g == nil {
+		return plan.CgroupFacts{}
+	}
+	rec := g.Record()
+	f := plan.CgroupFacts{Unified: rec.Mode == cgroup.V2, Join: joins(g)}
+	for _, d := range rec.Dirs {
+		own := d.Mount + "/" + d.Path
+		if len(d.Controllers) == 0 {
+			f.Own = own
+			if rec.Mode == cgroup.Hybrid {
+				f.V1 = append(f.V1, plan.CgroupMount{Dir: filepath.Base(d.Mount), Own: own, Unified: true})
+			}
+			continue
+		}
+		m := plan.CgroupMount{Dir: filepath.Base(d.Mount), Params: d.Controllers, Own: own}
+		if len(d.Controllers) > 1 {
+			m.Links = d.Controllers
+		}
+		f.V1 = append(f.V1, m)
+	}
+	return f
+}
