@@ -207,12 +207,15 @@ func (d *Decoder) number() (text string, integer, ok bool) {
 		i++
 	}
 	whole := d.digits(i)
-	if whole == i || d.src[i] == '0' && whole > i+1 {
-		if whole == i && i == start {
-			d.unexpected("want a value")
-		} else {
-			d.fail(classSyntax, start, "a number begins with "+quote(d.src[start:min(whole+1, len(d.src))]))
-		}
+	switch {
+	case whole == i && i == start:
+		d.unexpected("want a value")
+		return "", false, false
+	case whole == i:
+		d.fail(classSyntax, i, "want a digit after the minus")
+		return "", false, false
+	case d.src[i] == '0' && whole > i+1:
+		d.fail(classSyntax, start, "a number has a leading zero")
 		return "", false, false
 	}
 	i, integer = whole, true

@@ -221,7 +221,7 @@ func DecodeProcess(d *Decoder, v *specs.Process) {
 // AppendProcess appends v as JSON to dst and returns the longer slice.
 func AppendProcess(dst []byte, v *specs.Process) []byte {
 	dst = append(dst, '{')
-	if bool(v.Terminal) {
+	if v.Terminal {
 		dst = AppendBool(AppendKey(dst, "terminal"), v.Terminal)
 	}
 	if v.ConsoleSize != nil {
@@ -244,7 +244,7 @@ func AppendProcess(dst []byte, v *specs.Process) []byte {
 	if len(v.Rlimits) != 0 {
 		dst = AppendSlice(AppendKey(dst, "rlimits"), v.Rlimits, appendSpecsPOSIXRlimit)
 	}
-	if bool(v.NoNewPrivileges) {
+	if v.NoNewPrivileges {
 		dst = AppendBool(AppendKey(dst, "noNewPrivileges"), v.NoNewPrivileges)
 	}
 	if v.ApparmorProfile != "" {

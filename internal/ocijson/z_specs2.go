@@ -59,7 +59,7 @@ func decodeSpecsRoot(d *Decoder, v *specs.Root) {
 func appendSpecsRoot(dst []byte, v *specs.Root) []byte {
 	dst = append(dst, '{')
 	dst = AppendString(AppendKey(dst, "path"), v.Path)
-	if bool(v.Readonly) {
+	if v.Readonly {
 		dst = AppendBool(AppendKey(dst, "readonly"), v.Readonly)
 	}
 	return append(dst, '}')
@@ -297,10 +297,10 @@ func appendSpecsWindows(dst []byte, v *specs.Windows) []byte {
 	if v.CredentialSpec != nil {
 		dst = AppendAny(AppendKey(dst, "credentialSpec"), v.CredentialSpec)
 	}
-	if bool(v.Servicing) {
+	if v.Servicing {
 		dst = AppendBool(AppendKey(dst, "servicing"), v.Servicing)
 	}
-	if bool(v.IgnoreFlushesDuringBoot) {
+	if v.IgnoreFlushesDuringBoot {
 		dst = AppendBool(AppendKey(dst, "ignoreFlushesDuringBoot"), v.IgnoreFlushesDuringBoot)
 	}
 	if v.HyperV != nil {

@@ -168,7 +168,7 @@ func appendSpecsLinuxIntelRdt(dst []byte, v *specs.LinuxIntelRdt) []byte {
 	if v.MemBwSchema != "" {
 		dst = AppendString(AppendKey(dst, "memBwSchema"), v.MemBwSchema)
 	}
-	if bool(v.EnableMonitoring) {
+	if v.EnableMonitoring {
 		dst = AppendBool(AppendKey(dst, "enableMonitoring"), v.EnableMonitoring)
 	}
 	return append(dst, '}')
@@ -449,7 +449,7 @@ func appendSpecsWindowsNetwork(dst []byte, v *specs.WindowsNetwork) []byte {
 	if len(v.EndpointList) != 0 {
 		dst = AppendStrings(AppendKey(dst, "endpointList"), v.EndpointList)
 	}
-	if bool(v.AllowUnqualifiedDNSQuery) {
+	if v.AllowUnqualifiedDNSQuery {
 		dst = AppendBool(AppendKey(dst, "allowUnqualifiedDNSQuery"), v.AllowUnqualifiedDNSQuery)
 	}
 	if len(v.DNSSearchList) != 0 {

@@ -48,31 +48,31 @@ func decodeSpecsFreeBSDJailAllow(d *Decoder, v *specs.FreeBSDJailAllow) {
 
 func appendSpecsFreeBSDJailAllow(dst []byte, v *specs.FreeBSDJailAllow) []byte {
 	dst = append(dst, '{')
-	if bool(v.SetHostname) {
+	if v.SetHostname {
 		dst = AppendBool(AppendKey(dst, "setHostname"), v.SetHostname)
 	}
-	if bool(v.RawSockets) {
+	if v.RawSockets {
 		dst = AppendBool(AppendKey(dst, "rawSockets"), v.RawSockets)
 	}
-	if bool(v.Chflags) {
+	if v.Chflags {
 		dst = AppendBool(AppendKey(dst, "chflags"), v.Chflags)
 	}
 	if len(v.Mount) != 0 {
 		dst = AppendStrings(AppendKey(dst, "mount"), v.Mount)
 	}
-	if bool(v.Quotas) {
+	if v.Quotas {
 		dst = AppendBool(AppendKey(dst, "quotas"), v.Quotas)
 	}
-	if bool(v.SocketAf) {
+	if v.SocketAf {
 		dst = AppendBool(AppendKey(dst, "socketAf"), v.SocketAf)
 	}
-	if bool(v.Mlock) {
+	if v.Mlock {
 		dst = AppendBool(AppendKey(dst, "mlock"), v.Mlock)
 	}
-	if bool(v.ReservedPorts) {
+	if v.ReservedPorts {
 		dst = AppendBool(AppendKey(dst, "reservedPorts"), v.ReservedPorts)
 	}
-	if bool(v.Suser) {
+	if v.Suser {
 		dst = AppendBool(AppendKey(dst, "suser"), v.Suser)
 	}
 	return append(dst, '}')

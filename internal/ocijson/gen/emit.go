@@ -31,10 +31,10 @@ func fields(owner string, s *types.Struct) ([]field, error) {
 		}
 		name, opts, _ := strings.Cut(tag, ",")
 		if v.Embedded() && name == "" {
-			inner, ok := v.Type().Underlying().(*types.Struct)
-			if !ok {
-				return nil, fmt.Errorf("%s.%s: embedded, and not a struct", owner, v.Name())
+			if k, _, err := classify(v.Type()); err != nil || k != kindStruct {
+				return nil, fmt.Errorf("%s.%s: embedded, and not a plain struct", owner, v.Name())
 			}
+			inner := v.Type().Underlying().(*types.Struct)
 			more, err := fields(owner+"."+v.Name(), inner)
 			if err != nil {
 				return nil, err
@@ -85,6 +85,9 @@ func (g *generator) emit() ([]string, error) {
 	for len(g.queue) > 0 {
 		named := g.queue[0]
 		g.queue = g.queue[1:]
+		if _, _, err := classify(named); err != nil {
+			return nil, err
+		}
 		fs, err := fields(named.String(), named.Underlying().(*types.Struct))
 		if err != nil {
 			return nil, err
@@ -188,6 +191,9 @@ func condition(f field) (string, error) {
 		case info&types.IsString != 0:
 			return v + ` != ""`, nil
 		case info&types.IsBoolean != 0:
+			if _, plain := f.typ.(*types.Basic); plain {
+				return v, nil
+			}
 			return "bool(" + v + ")", nil
 		default:
 			return v + " != 0", nil

@@ -37,7 +37,7 @@ func load(dir, pkg string) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := goList(dir, "-f", "{{.ImportPath}}", ".")
+	path, err := goList(dir, "-e", "-f", "{{.ImportPath}}", ".")
 	if err != nil {
 		return nil, err
 	}
