@@ -1,0 +1,80 @@
+package cgroup
+
+import (
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+)
+
+// enable hands the controllers down to the children of each directory from the mount point to the parent (cgroup-v2.rst, "Enabling and
+// Disabling"): all that there are, so that usage is counted also where nothing is limited. What cannot be handed down is no error as
+// long as no setting needs it; then its file lacks, and that is said.
+func (d *dir) enable(parent int, settings []setting) error {
+	available, err := readFile(d.root, "cgroup.controllers")
+	if err != nil {
+		return errdef.Errorf(kindOf(err), "cgroup %s: cgroup.controllers: %w", d.mount, err)
+	}
+	want := strings.Fields(available)
+	if len(want) == 0 {
+		return nil
+	}
+	if err := handDown(d.root, want, settings); err != nil || parent == d.root {
+		return err
+	}
+	parts := strings.Split(d.path, "/")
+	cur := d.root
+	defer func() {
+		if cur != d.root {
+			unix.Close(cur)
+		}
+	}()
+	for _, part := range parts[:len(parts)-1] {
+		next, err := openFile(cur, part, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return errdef.Errorf(kindOf(err), "cgroup %s/%s: %w", d.mount, part, err)
+		}
+		if cur != d.root {
+			unix.Close(cur)
+		}
+		cur = next
+		if err := handDown(cur, want, settings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handDown enables the controllers for the children of one directory. A write of several is refused as a whole for one of them, so then
+// each is tried alone. EBUSY (a cgroup with processes hands down no domain controllers) and the lack of permission matter only for
+// controllers that are needed.
+func handDown(dirfd int, want []string, settings []setting) error {
+	text, err := readFile(dirfd, "cgroup.subtree_control")
+	if err != nil {
+		return errdef.Errorf(kindOf(err), "cgroup.subtree_control: %w", err)
+	}
+	on := strings.Fields(text)
+	var lack []string
+	for _, c := range want {
+		if !slices.Contains(on, c) {
+			lack = append(lack, "+"+c)
+		}
+	}
+	if len(lack) == 0 || writeFile(dirfd, "cgroup.subtree_control", strings.Join(lack, " ")) == nil {
+		return nil
+	}
+	for _, c := range lack {
+		err := writeFile(dirfd, "cgroup.subtree_control", c)
+		if err != nil && errnoOf(err) == unix.EBUSY && needs(settings, c[1:]) {
+			return errdef.WithHint(errdef.Errorf(errdef.Conflict, "cgroup.subtree_control: %q: %w", c, err),
+				"the parent cgroup has processes of its own; move them into a cgroup below it, or choose another linux.cgroupsPath")
+		}
+	}
+	return nil
+}
+
+func needs(settings []setting, controller string) bool {
+	return slices.ContainsFunc(settings, func(s setting) bool { return s.controller == controller && !s.optional })
+}

@@ -1,0 +1,143 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+)
+
+// Kill kills every process in the group and in the cgroups below it, a fork bomb too, and returns when none is left: at once when there is
+// none. It takes no longer than ctx allows, 30 s if that has no deadline; a process that cannot die (in an uninterruptible wait) makes it
+// a Timeout.
+//
+// With v2 the kernel does it (cgroup.kill, Linux 5.14). With v1, or before, forking is stopped first: by the freezer, or by pids.max.
+func (g *Group) Kill(ctx context.Context) error {
+	ctx, cancel := bounded(ctx, killTime)
+	defer cancel()
+	if !g.Active() {
+		return errdef.Errorf(errdef.Unsupported, "kill: the container has no cgroup of its own")
+	}
+	if d := g.unifiedDir(); d != nil {
+		err := d.open()
+		if err == nil {
+			err = writeFile(d.fd, "cgroup.kill", "1")
+		}
+		if err == nil && g.mode == V2 {
+			return g.waitEmpty(ctx, d)
+		}
+		if err != nil && !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return errdef.Errorf(kindOf(err), "kill: cgroup.kill of %s: %w", d.name(), err)
+		}
+	}
+	return g.killEach(ctx)
+}
+
+// waitEmpty waits until the v2 cgroup has no process.
+func (g *Group) waitEmpty(ctx context.Context, d *dir) error {
+	if err := d.waitEvent(ctx, "populated", "0"); err != nil && !gone(err) && !errdef.Is(err, errdef.NotFound) {
+		return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
+	}
+	return nil
+}
+
+// killEach kills by number, round by round, until the cgroup is empty.
+func (g *Group) killEach(ctx context.Context) error {
+	d := g.listing()
+	if err := d.open(); err != nil {
+		if errdef.Is(err, errdef.NotFound) {
+			return nil
+		}
+		return err
+	}
+	for pause := 500 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		pids, err := pidsOf(d.fd, true)
+		if err != nil {
+			return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
+		}
+		if len(pids) == 0 {
+			return nil
+		}
+		if err := g.killRound(ctx, d, pids); err != nil {
+			return err
+		}
+		if !nap(ctx, pause) {
+			return errdef.Errorf(errdef.Timeout, "kill: %d processes of %s are still there", len(pids), d.name())
+		}
+	}
+}
+
+// killRound kills what is there. A few processes are killed as they are. If there are many, or some fork, the group is stopped, listed,
+// killed and let go, upon which all are dead: what stands still neither forks nor ends, so that the list is complete and the numbers are
+// not used again.
+func (g *Group) killRound(ctx context.Context, d *dir, pids []int) error {
+	frozen, err := g.Frozen()
+	if err != nil {
+		return err
+	}
+	if !frozen && len(pids) <= 2 {
+		g.signal(d, pids, false)
+		if pids, err = pidsOf(d.fd, true); err != nil || len(pids) == 0 {
+			return err
+		}
+	}
+	if p := g.dirOf("pids"); p != nil && p.open() == nil {
+		_ = writeFile(p.fd, "pids.max", "0") // in case freezing takes long
+	}
+	part, cancel := context.WithTimeout(ctx, 2*time.Second)
+	stopped := g.Freeze(part) == nil
+	cancel()
+	pids, err = pidsOf(d.fd, true)
+	if err != nil {
+		return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
+	}
+	g.signal(d, pids, stopped)
+	if stopped || frozen {
+		if err := g.Thaw(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signal kills the processes. Unless they stand still, each is held by a pidfd (Linux 5.3) and looked at again before, so that a number
+// that was given to a stranger meanwhile does no harm.
+func (g *Group) signal(d *dir, pids []int, still bool) {
+	for _, pid := range pids {
+		if pid == os.Getpid() {
+			continue
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			if errors.Is(err, unix.ENOSYS) && still {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			continue
+		}
+		if still || d.isIn(pid) {
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		}
+		unix.Close(fd)
+	}
+}
+
+// isIn reports whether the process is in the directory's cgroup or below it, by /proc/PID/cgroup.
+func (d *dir) isIn(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return false
+	}
+	key := ""
+	if !d.unified() {
+		key = d.controllers[0]
+	}
+	// What is mounted may be a part of the hierarchy, so that the path there ends in ours.
+	path := strings.TrimSuffix(parseOwn(string(text))[key], "/") + "/"
+	return strings.HasPrefix(path, "/"+d.path+"/") || strings.Contains(path, "/"+d.path+"/")
+}

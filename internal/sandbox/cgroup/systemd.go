@@ -1,0 +1,431 @@
+package cgroup
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+)
+
+// With systemd the cgroup is a transient unit: a scope, or a slice when the name ends in ".slice". D-Bus is spoken by a helper program,
+// bulkhead-systemd, so that the runtime does not carry it. The two talk in requests of lines "key=value", ended by an empty line, over the
+// helper's standard input and output, and the answer has the same form.
+//
+// systemd makes no scope without a process. So that Create can return with the limits set and the container not there yet, the helper puts
+// a process of its own into the scope, which sleeps, and ends it at Release, when the container's first process is in. A limit of the
+// number of tasks is set then, not to count that process.
+
+// unitDeadline bounds one request to systemd.
+const unitDeadline = 30 * time.Second
+
+// helperName is the helper program: it stands beside the runtime, or in ../libexec/bulkhead.
+const helperName = "bulkhead-systemd"
+
+// A holder is a running helper whose sleeping process keeps a scope alive.
+type holder struct {
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines *bufio.Reader
+}
+
+// openUnit resolves the unit's place. Where systemd really put it is what Create learns from it.
+func (g *Group) openUnit(l *Layout, path, id string) error {
+	u, err := parseUnit(path, id)
+	if err != nil {
+		return err
+	}
+	if l.Mode == None {
+		return errdef.Errorf(errdef.Unsupported, "systemd: no cgroup hierarchy is mounted")
+	}
+	if g.rootless && l.Mode != V2 {
+		return errdef.WithHint(errdef.Errorf(errdef.Unsupported, "systemd: a user's manager has cgroups only with the unified hierarchy"), "boot with cgroup v2")
+	}
+	if u.slice == "" {
+		u.slice = "system.slice"
+		if g.rootless {
+			u.slice = "user.slice"
+		}
+	}
+	g.unit = u
+	below := u.name
+	if up, err := expandSlice(u.slice); err != nil {
+		return err
+	} else if up != "" {
+		below = up + "/" + u.name
+	}
+	if slice, ok := strings.CutSuffix(u.name, ".slice"); ok { // a slice's place follows from its name
+		if below, err = expandSlice(slice + ".slice"); err != nil {
+			return err
+		}
+	}
+	for i := range l.Hierarchies {
+		g.addDir(&l.Hierarchies[i], below)
+	}
+	return nil
+}
+
+// Annotate gives the group the annotations of the specification whose names begin with org.systemd.property.: their values are properties of
+// the unit, in D-Bus's text form, as with runc. To be called before Create; without systemd it does nothing.
+func (g *Group) Annotate(annotations map[string]string) error {
+	for _, key := range sortedKeys(annotations) {
+		name, ok := strings.CutPrefix(key, "org.systemd.property.")
+		if !ok || g.unit.name == "" {
+			continue
+		}
+		if len(name) < 3 || strings.ContainsFunc(name, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') }) {
+			return errdef.Errorf(errdef.Invalid, "annotation %q: not the name of a property", key)
+		}
+		if strings.ContainsAny(annotations[key], "\n\x00") {
+			return errdef.Errorf(errdef.Invalid, "annotation %q: a newline or NUL in its value", key)
+		}
+		g.unit.variants = append(g.unit.variants, name+"="+annotations[key])
+	}
+	return nil
+}
+
+// JoinsByParent reports whether the caller must move the container's first process in with AddProcess before it lets it go on, since the
+// process may not do it itself: a user's systemd moves for it across the tree that belongs to root. DirFD and ProcsFDs are then of no use.
+func (g *Group) JoinsByParent() bool { return g.unit.name != "" && g.rootless }
+
+// startUnit starts the unit and takes over where it is.
+func (g *Group) startUnit(res *specs.LinuxResources, devices *filter) error {
+	h, err := startHelper()
+	if err != nil {
+		return err
+	}
+	u := &g.unit
+	u.tasks = 0
+	req := []string{"op=start", "manager=" + g.manager(), "unit=" + u.name, "slice=" + u.slice}
+	props, err := unitProperties(g.mode, res, devices)
+	if err != nil {
+		h.end()
+		return err
+	}
+	for _, p := range props {
+		if p.name == "TasksMax" && !strings.HasSuffix(u.name, ".slice") {
+			u.tasks, _ = strconv.ParseUint(p.value, 10, 64)
+			continue
+		}
+		req = append(req, p.line())
+	}
+	for _, v := range u.variants {
+		req = append(req, "variant="+v)
+	}
+	answer, err := h.ask(req)
+	if err != nil {
+		h.end()
+		return err
+	}
+	if path := strings.Trim(answer["cgroup"], "/"); path != "" && g.mode == V2 {
+		for _, d := range g.dirs {
+			d.path = path
+		}
+	}
+	g.holder = h
+	return nil
+}
+
+// Release ends what kept the scope alive until the container's first process was in, and sets the limit of tasks. Without systemd, and the
+// second time, it does nothing.
+func (g *Group) Release() error {
+	h := g.holder
+	if h == nil {
+		return nil
+	}
+	g.holder = nil
+	defer h.end()
+	req := []string{"op=release", "manager=" + g.manager(), "unit=" + g.unit.name}
+	if g.unit.tasks != 0 {
+		req = append(req, property{since: 0, name: "TasksMax", kind: "t", value: strconv.FormatUint(g.unit.tasks, 10)}.line())
+	}
+	_, err := h.ask(req)
+	return err
+}
+
+func (g *Group) updateUnit(res *specs.LinuxResources, devices *filter) error {
+	props, err := unitProperties(g.mode, res, devices)
+	if err != nil || len(props) == 0 {
+		return err
+	}
+	req := []string{"op=set", "manager=" + g.manager(), "unit=" + g.unit.name}
+	for _, p := range props {
+		req = append(req, p.line())
+	}
+	return g.once(req)
+}
+
+func (g *Group) stopUnit() error {
+	if g.holder != nil {
+		g.holder.end()
+		g.holder = nil
+	}
+	return g.once([]string{"op=stop", "manager=" + g.manager(), "unit=" + g.unit.name})
+}
+
+// attach moves a process into the unit, or a cgroup below its own, by way of systemd.
+func (g *Group) attach(pid int, sub string) error {
+	return g.once([]string{"op=attach", "manager=" + g.manager(), "unit=" + g.unit.name, "pid=" + strconv.Itoa(pid), "sub=/" + strings.TrimPrefix(sub, "/")})
+}
+
+func (g *Group) manager() string {
+	if g.rootless {
+		return "user"
+	}
+	return "system"
+}
+
+// once starts a helper for a single request.
+func (g *Group) once(req []string) error {
+	h, err := startHelper()
+	if err != nil {
+		return err
+	}
+	defer h.end()
+	_, err = h.ask(req)
+	return err
+}
+
+func startHelper() (*holder, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "systemd: own path: %w", err)
+	}
+	dir := filepath.Dir(self)
+	var cmd *exec.Cmd
+	for _, path := range []string{filepath.Join(dir, helperName), filepath.Join(dir, "../libexec/bulkhead", helperName)} {
+		if _, err := os.Stat(path); err == nil {
+			cmd = exec.Command(path)
+			break
+		}
+	}
+	if cmd == nil {
+		return nil, errdef.WithHint(errdef.Errorf(errdef.Unsupported, "systemd: helper program %s: not found", helperName),
+			"it belongs beside "+self+" or into ../libexec/bulkhead")
+	}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "systemd: helper: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "systemd: helper: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, errdef.Errorf(errdef.Unsupported, "systemd: helper %s: %w", cmd.Path, err)
+	}
+	return &holder{cmd: cmd, in: in, lines: bufio.NewReader(out)}, nil
+}
+
+// end closes the helper's input, upon which it ends, and reaps it.
+func (h *holder) end() {
+	_ = h.in.Close()
+	t := time.AfterFunc(unitDeadline, func() { _ = h.cmd.Process.Kill() })
+	_ = h.cmd.Wait()
+	t.Stop()
+}
+
+// ask sends a request and reads the answer. The helper has its own deadline; ours, a little later, is for a helper that hangs.
+func (h *holder) ask(req []string) (map[string]string, error) {
+	t := time.AfterFunc(unitDeadline+5*time.Second, func() { _ = h.cmd.Process.Kill() })
+	defer t.Stop()
+	if _, err := io.WriteString(h.in, strings.Join(req, "\n")+"\n\n"); err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "systemd: helper: request: %w", err)
+	}
+	answer := map[string]string{}
+	for {
+		line, err := h.lines.ReadString('\n')
+		if err != nil {
+			return nil, errdef.Errorf(errdef.Unavailable, "systemd: helper: answer: %w", err)
+		}
+		key, val, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if key == "" {
+			break
+		}
+		answer[key] = val
+	}
+	if text, bad := answer["error"]; bad {
+		kind, _ := strconv.Atoi(answer["kind"])
+		return nil, errdef.Errorf(errdef.Kind(kind), "systemd: %s", text)
+	}
+	return answer, nil
+}
+
+// A property of a unit, with the release of systemd that brought it: older ones are not told of it, and the control file alone is written.
+type property struct {
+	since       int
+	name        string
+	kind, value string // D-Bus signature, and the value in the form that the helper documents
+}
+
+func (p property) line() string {
+	return "prop=" + strconv.Itoa(p.since) + ":" + p.name + ":" + p.kind + ":" + p.value
+}
+
+// infinity is systemd's "no limit" in a property of type t.
+const infinity = "18446744073709551615"
+
+// unitProperties are the resources as systemd knows them (systemd.resource-control(5)). They keep systemd from resetting at its next
+// reload what is written into the control files, and everything, those it does not know too, is written there as well.
+func unitProperties(mode Mode, res *specs.LinuxResources, devices *filter) ([]property, error) {
+	var out []property
+	add := func(since int, name, kind, value string) { out = append(out, property{since, name, kind, value}) }
+	number := func(v int64) string {
+		if v < 0 {
+			return infinity
+		}
+		return strconv.FormatInt(v, 10)
+	}
+	if devices != nil {
+		out = append(out, deviceProperties(devices)...)
+	}
+	if res == nil {
+		return out, nil
+	}
+	if m := res.Memory; m != nil {
+		limit := value(m.Limit)
+		switch {
+		case limit != 0 && mode == V2:
+			add(231, "MemoryMax", "t", number(limit))
+		case limit != 0:
+			add(0, "MemoryLimit", "t", number(limit))
+		}
+		if r := value(m.Reservation); r != 0 && mode == V2 {
+			add(231, "MemoryLow", "t", number(r))
+		}
+		if swap := value(m.Swap); mode == V2 && swap == -1 {
+			add(232, "MemorySwapMax", "t", infinity)
+		} else if mode == V2 && swap > 0 && limit > 0 {
+			add(232, "MemorySwapMax", "t", number(swap-limit))
+		}
+	}
+	if res.Pids != nil && res.Pids.Limit != nil {
+		limit := *res.Pids.Limit
+		if limit == 0 {
+			limit = 1
+		}
+		add(227, "TasksMax", "t", number(limit))
+	}
+	if res.CPU != nil {
+		out = append(out, cpuProperties(mode, res.CPU)...)
+	}
+	if b := res.BlockIO; b != nil && value(b.Weight) != 0 {
+		if mode == V2 {
+			add(230, "IOWeight", "t", strconv.FormatUint(ioWeight(*b.Weight), 10))
+		} else {
+			add(0, "BlockIOWeight", "t", strconv.FormatUint(uint64(*b.Weight), 10))
+		}
+	}
+	return out, nil
+}
+
+// cpuProperties: systemd counts a quota in microseconds per second and rounds it up to a hundredth of a CPU (10 ms).
+func cpuProperties(mode Mode, cpu *specs.LinuxCPU) []property {
+	var out []property
+	if shares := value(cpu.Shares); shares != 0 {
+		if mode != V2 {
+			out = append(out, property{0, "CPUShares", "t", strconv.FormatUint(shares, 10)})
+		} else if value(cpu.Idle) == 0 {
+			out = append(out, property{232, "CPUWeight", "t", strconv.FormatUint(weightOfShares(shares), 10)})
+		}
+	}
+	if mode == V2 && value(cpu.Idle) == 1 {
+		out = append(out, property{252, "CPUWeight", "t", "0"})
+	}
+	quota, period := value(cpu.Quota), value(cpu.Period)
+	if period != 0 {
+		out = append(out, property{242, "CPUQuotaPeriodUSec", "t", strconv.FormatUint(period, 10)})
+	}
+	if quota > 0 {
+		if period == 0 {
+			period = 100_000
+		}
+		perSec := (uint64(quota)*1_000_000/period + 9999) / 10_000 * 10_000
+		out = append(out, property{0, "CPUQuotaPerSecUSec", "t", strconv.FormatUint(perSec, 10)})
+	} else if quota < 0 {
+		out = append(out, property{0, "CPUQuotaPerSecUSec", "t", infinity})
+	}
+	for _, l := range []struct{ name, list string }{{"AllowedCPUs", cpu.Cpus}, {"AllowedMemoryNodes", cpu.Mems}} {
+		if mask, ok := bitmask(l.list); ok {
+			out = append(out, property{244, l.name, "ay", mask})
+		}
+	}
+	return out
+}
+
+// bitmask turns a list such as "0-3,7" into the bytes, least significant first, in hexadecimal, that systemd takes.
+func bitmask(list string) (string, bool) {
+	const most = 1 << 16
+	var bits []byte
+	for _, part := range strings.Split(strings.TrimSpace(list), ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		a, err := strconv.Atoi(from)
+		b := a
+		if isRange && err == nil {
+			b, err = strconv.Atoi(to)
+		}
+		if err != nil || a < 0 || b < a || b >= most {
+			return "", false
+		}
+		for n := a; n <= b; n++ {
+			for len(bits) <= n/8 {
+				bits = append(bits, 0)
+			}
+			bits[n/8] |= 1 << (n % 8)
+		}
+	}
+	const digits = "0123456789abcdef"
+	out := make([]byte, 0, 2*len(bits))
+	for _, b := range bits {
+		out = append(out, digits[b>>4], digits[b&15])
+	}
+	return string(out), true
+}
+
+// deviceProperties: systemd has a policy and a list of what is allowed besides. It filters by its own program or list, beside ours, so what
+// it cannot express is left open here ("auto" and an empty list allow all) and closed by ours.
+func deviceProperties(f *filter) []property {
+	open := []property{{0, "DevicePolicy", "s", "auto"}, {0, "DeviceAllow", "a(ss)", ""}}
+	if f.allow {
+		return open
+	}
+	rules, err := f.exceptions()
+	if err != nil {
+		return open
+	}
+	var entries []string
+	for _, r := range rules {
+		path, ok := devicePath(r)
+		if !ok {
+			return open
+		}
+		fields := strings.Fields(r.String())
+		entries = append(entries, path+" "+fields[2])
+	}
+	sort.Strings(entries)
+	return []property{{0, "DevicePolicy", "s", "strict"}, {0, "DeviceAllow", "a(ss)", ""}, {0, "DeviceAllow", "a(ss)", strings.Join(entries, ",")}}
+}
+
+// devicePath is how DeviceAllow names devices: by number (since 240 the node need not exist), by kind alone, or by the name that the
+// kernel has for a major number, which we know for the one that matters.
+func devicePath(r rule) (string, bool) {
+	kind := map[uint32]string{kindBlock: "block", kindChar: "char"}[r.kind]
+	switch {
+	case r.major == anyNumber && r.minor == anyNumber:
+		return kind + "-*", true
+	case r.major == 136 && r.kind == kindChar && r.minor == anyNumber:
+		return "char-pts", true
+	case r.major == anyNumber || r.minor == anyNumber:
+		return "", false
+	}
+	return "/dev/" + kind + "/" + strconv.FormatInt(r.major, 10) + ":" + strconv.FormatInt(r.minor, 10), true
+}
