@@ -1,0 +1,39 @@
+package conformance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A cell must isolate: a judge's leftovers are seen, and gone when it ends.
+func TestCell(t *testing.T) {
+	var dir, name string
+	t.Run("inside", func(t *testing.T) {
+		c := newCell(t)
+		dir, name = c.dir, c.name
+		if left := c.leftovers(t); len(left) > 0 {
+			t.Errorf("a new cell has %v", left)
+		}
+		if got := c.must(t, "sh", "-c", "cut -d: -f3 /proc/self/cgroup | sort -u"); got != "/" {
+			t.Errorf("cgroups seen from inside: %q, want /", got)
+		}
+		c.must(t, "sh", "-c", "mkdir m && mount -t tmpfs none m")
+		c.must(t, "sh", "-c", "sleep 1000 >/dev/null 2>&1 & for d in /sys/fs/cgroup/*/cgroup.procs; do mkdir ${d%/*}/left; break; done")
+		left := strings.Join(c.leftovers(t), " ")
+		if want := "(left processes) (left mounts) (left cgroups)"; left != want {
+			t.Errorf("left: %s, want %s", left, want)
+		}
+		if r := c.run(t, "sh", "-c", "exit 7"); r.code != 7 {
+			t.Errorf("exit code %d, want 7", r.code)
+		}
+	})
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("folder of the cell: %v", err)
+	}
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	if err != nil || len(groups) > 0 {
+		t.Errorf("cgroups after the cell: %v %v", groups, err)
+	}
+}

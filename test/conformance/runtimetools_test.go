@@ -1,0 +1,114 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// programLimit is generous: with a runtime that passes, the slowest program takes 14 seconds.
+const programLimit = 90 * time.Second
+
+// TestRuntimeTools runs every validation program of runtime-tools and compares with expectations.txt.
+func TestRuntimeTools(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds 59 programs, runs for a minute")
+	}
+	if os.Geteuid() != 0 {
+		missing(t, "the conformance tests need root")
+	}
+	program, name := runtimePath(t), runtimeName(t)
+	list := loadExpectations(t)
+	dir := buildTools(t)
+	programs, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range programs {
+		if p.Name() == "runtimetest" || strings.HasPrefix(p.Name(), "rootfs-") {
+			continue
+		}
+		names = append(names, p.Name())
+		t.Run(p.Name(), func(t *testing.T) {
+			t.Parallel()
+			failed := runTool(t, filepath.Join(dir, p.Name()), program)
+			surprises, stale := judge(list, p.Name(), name, failed)
+			for _, point := range surprises {
+				t.Errorf("fails, and expectations.txt does not know: %s", point)
+			}
+			for _, e := range stale {
+				t.Errorf("passes, but expectations.txt says it fails: %s (%s)", e.point, e.reason)
+			}
+		})
+	}
+	for _, e := range list {
+		if !slices.ContainsFunc(names, func(name string) bool { ok, err := path.Match(e.program, name); return ok && err == nil }) {
+			t.Errorf("expectations.txt has a line for %q, which runtime-tools has not", e.program)
+		}
+	}
+}
+
+// buildTools builds the tools of runtimetools/go.mod and puts the root file system beside them
+// that they unpack.
+func buildTools(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(scratch, "runtimetools")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// static: runtimetest runs inside a root without a C library
+	cmd := exec.Command("go", "build", "-C", "runtimetools", "-trimpath", "-ldflags=-s -w", "-o", dir, "tool")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build runtime-tools: %v\n%s", err, out)
+	}
+	root := filepath.Join(dir, fmt.Sprintf("rootfs-%s.tar.gz", runtime.GOARCH))
+	if err := os.WriteFile(root, gzipped(t, busyboxTar(t)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// runTool runs a program in a cell of its own and returns the points that failed, among them
+// pseudo points in parentheses.
+func runTool(t *testing.T, program, runtimePath string) []string {
+	c := newCell(t)
+	ctx, cancel := context.WithTimeout(t.Context(), programLimit)
+	defer cancel()
+	cmd := c.command(ctx, program)
+	cmd.Dir = filepath.Dir(program)
+	cmd.Env = append(cmd.Env, "RUNTIME="+runtimePath)
+	r := finish(cmd)
+	v := parseTAP(r.stdout)
+	failed := v.failed
+	switch {
+	case ctx.Err() != nil:
+		failed = append(failed, "(timeout)")
+	case r.code != 0:
+		failed = append(failed, "(exit)")
+	}
+	failed = append(failed, c.leftovers(t)...)
+	if t.Failed() || len(failed) > 0 || testing.Verbose() {
+		t.Logf("passed %d points, failed %q\n%s%s", len(v.passed), failed, excerpt(r.stdout), excerpt(r.stderr))
+	}
+	slices.Sort(failed)
+	return failed
+}
+
+// excerpt keeps the end of an output, where the complaint is.
+func excerpt(s string) string {
+	const most = 3000
+	if len(s) > most {
+		return "...\n" + s[len(s)-most:]
+	}
+	return s
+}
