@@ -74,7 +74,16 @@ func (c *checker) bad(field, hint, format string, args ...any) {
 	}
 }
 
+// maxWarnings is how many sentences a spec can make us print.
+const maxWarnings = 32
+
 func (c *checker) warn(field, format string, args ...any) {
+	if len(c.warnings) == maxWarnings {
+		c.warnings = append(c.warnings, "further warnings are left out")
+	}
+	if len(c.warnings) > maxWarnings {
+		return
+	}
 	c.warnings = append(c.warnings, field+": "+fmt.Sprintf(format, args...))
 }
 

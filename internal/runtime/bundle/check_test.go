@@ -198,6 +198,11 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s above its limit: %v", test.field, err)
 		}
 	}
+	spec := Default(false)
+	spec.Process.Capabilities.Bounding = slices.Repeat([]string{"CAP_X"}, 1000)
+	if n := len(Warnings(spec)); n != maxWarnings+1 {
+		t.Errorf("%d warnings, want %d", n, maxWarnings+1)
+	}
 	if err := Validate(nil); err == nil {
 		t.Error("no spec: accepted")
 	}

@@ -55,9 +55,12 @@ func (c *checker) linux(l *specs.Linux) {
 func (c *checker) namespaces(l *specs.Linux) {
 	for i, ns := range l.Namespaces {
 		field := fieldAt("linux.namespaces", i)
-		oneOf(c, field+".type", ns.Type, namespaceTypes)
+		if !oneOf(c, field+".type", ns.Type, namespaceTypes) {
+			return
+		}
 		if slices.ContainsFunc(l.Namespaces[:i], func(o specs.LinuxNamespace) bool { return o.Type == ns.Type }) {
 			c.bad(field+".type", "keep one of them", "there are two %s namespaces", ns.Type)
+			return
 		}
 		if ns.Path != "" {
 			c.absolute(field+".path", ns.Path)

@@ -100,9 +100,12 @@ func (c *checker) console(p *specs.Process) {
 func (c *checker) rlimits(list []specs.POSIXRlimit) {
 	for i, r := range list {
 		field := fieldAt("process.rlimits", i)
-		oneOf(c, field+".type", r.Type, rlimits)
+		if !oneOf(c, field+".type", r.Type, rlimits) {
+			return
+		}
 		if slices.ContainsFunc(list[:i], func(o specs.POSIXRlimit) bool { return o.Type == r.Type }) {
 			c.bad(field+".type", "keep one of them", "%s is set twice", r.Type)
+			return // so the search above is short: after at most 17 entries one is unknown or there twice
 		}
 		if r.Soft > r.Hard {
 			c.bad(field+".soft", "lower it, or raise hard", "want at most the hard limit %d, found %d", r.Hard, r.Soft)
