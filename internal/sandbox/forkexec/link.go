@@ -162,23 +162,23 @@ func (p *program) arg(a *op.Arg) (v value, ref bool, err error) {
 	case op.Imm:
 		return value{a.Num, false}, false, nil
 	case op.Ref:
-		return value{uint64(p.cell(a.Name)), true}, true, nil
+		return value{uint64(p.cell(a.Str)), true}, true, nil
 	case op.File:
-		if a.Name == op.SyncFile {
+		if a.Str == op.SyncFile {
 			return value{uint64(p.sync), false}, false, nil
 		}
-		if !p.files[a.Name] {
-			return v, false, errdef.Errorf(errdef.Internal, "descriptor %q was not given", a.Name)
+		if !p.files[a.Str] {
+			return v, false, errdef.Errorf(errdef.Internal, "descriptor %q was not given", a.Str)
 		}
-		return value{uint64(p.cell(fileCell + a.Name)), true}, true, nil
+		return value{uint64(p.cell(fileCell + a.Str)), true}, true, nil
 	case op.String:
 		return value{uint64(p.str(a.Str)), true}, false, nil
 	case op.Bytes:
 		return value{uint64(p.bytes(a.Str)), true}, false, nil
 	case op.Memory:
-		return value{uint64(p.cell(a.Name)) + a.Num, true}, false, nil
+		return value{uint64(p.cell(a.Str)) + a.Num, true}, false, nil
 	case op.List:
-		return value{uint64(p.list(a.List)), true}, false, nil
+		return value{uint64(p.list(*a.List)), true}, false, nil
 	}
 	return v, false, errdef.Errorf(errdef.Internal, "an argument of kind %d", a.Kind)
 }

@@ -1,10 +1,9 @@
 package op
 
 import (
-	"strconv"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 )
 
 // ErrnoText returns the symbolic name of an errno (errno(3)), its number where it has none.
@@ -12,8 +11,5 @@ func ErrnoText(e syscall.Errno) string {
 	if e == AnyErrno {
 		return "any error"
 	}
-	if name := unix.ErrnoName(e); name != "" {
-		return name
-	}
-	return "errno " + strconv.Itoa(int(e))
+	return sys.ErrnoName(e)
 }

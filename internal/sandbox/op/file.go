@@ -1,25 +1,22 @@
 package op
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 )
 
 // Mkdirat is mkdirat(2).
 func Mkdirat(dir Arg, path string, mode uint32) Op {
-	return call("mkdirat", unix.SYS_MKDIRAT, dir, Str(path), octal(mode))
+	return call("mkdirat", unix.SYS_MKDIRAT, dir, Str(path), shown(mode, Octal))
 }
 
 // Mknodat is mknodat(2); dev is as unix.Mkdev makes it.
 func Mknodat(dir Arg, path string, mode uint32, dev uint64) Op {
-	text := strconv.Itoa(int(unix.Major(dev))) + ":" + strconv.Itoa(int(unix.Minor(dev)))
-	return call("mknodat", unix.SYS_MKNODAT, dir, Str(path), modeArg(mode), Flag(dev, text))
+	return call("mknodat", unix.SYS_MKNODAT, dir, Str(path), shown(mode, FileMode), shown(dev, Device))
 }
 
 // Fchmodat is fchmodat(2). It follows links, so dir must be a directory of ours that nobody else can write to.
 func Fchmodat(dir Arg, path string, mode uint32) Op {
-	return call("fchmodat", unix.SYS_FCHMODAT, dir, Str(path), octal(mode))
+	return call("fchmodat", unix.SYS_FCHMODAT, dir, Str(path), shown(mode, Octal))
 }
 
 // Fchownat is fchownat(2) with AT_SYMLINK_NOFOLLOW.
@@ -39,7 +36,7 @@ func Symlinkat(target string, dir Arg, path string) Op {
 
 // Openat is openat(2).
 func Openat(dir Arg, path string, flags uint64, mode uint32) Op {
-	return call("openat", unix.SYS_OPENAT, dir, Str(path), flagsArg(flags, openBits), octal(mode))
+	return call("openat", unix.SYS_OPENAT, dir, Str(path), shown(flags, OpenSet), shown(mode, Octal))
 }
 
 // Faccessat2 is faccessat2(2) with AT_EACCESS (kernel 5.8): may the effective ids reach path with mode (X_OK and so on).
@@ -71,7 +68,7 @@ func Dup3(from Arg, to int, cloexec bool) Op {
 	if cloexec {
 		flags = unix.O_CLOEXEC
 	}
-	return call("dup3", unix.SYS_DUP3, from, Num(to), flagsArg(flags, openBits))
+	return call("dup3", unix.SYS_DUP3, from, Num(to), shown(flags, OpenSet))
 }
 
 // CloseRange marks every descriptor from first on close-on-exec: close_range(2) with CLOSE_RANGE_CLOEXEC (kernel 5.11).
@@ -114,21 +111,4 @@ func FcntlGetfd(fd Arg) Op {
 }
 
 // Umask is umask(2).
-func Umask(mask uint32) Op { return call("umask", unix.SYS_UMASK, octal(mask)) }
-
-func octal(mode uint32) Arg { return Flag(mode, "0"+strconv.FormatUint(uint64(mode), 8)) }
-
-func modeArg(mode uint32) Arg {
-	kind := ""
-	switch mode & unix.S_IFMT {
-	case unix.S_IFCHR:
-		kind = "S_IFCHR|"
-	case unix.S_IFBLK:
-		kind = "S_IFBLK|"
-	case unix.S_IFIFO:
-		kind = "S_IFIFO|"
-	case unix.S_IFREG:
-		kind = "S_IFREG|"
-	}
-	return Flag(mode, kind+"0"+strconv.FormatUint(uint64(mode&^unix.S_IFMT), 8))
-}
+func Umask(mask uint32) Op { return call("umask", unix.SYS_UMASK, shown(mask, Octal)) }

@@ -11,23 +11,44 @@ func call(name string, nr uint32, args ...Arg) Op { return Op{Call: name, NR: nr
 
 // Openat2 is openat2(2) with a constant struct open_how; dir is the directory that path is resolved under.
 func Openat2(dir Arg, path string, flags, mode, resolve uint64) Op {
-	how := make([]byte, 0, 24)
-	how = binary.LittleEndian.AppendUint64(how, flags)
-	how = binary.LittleEndian.AppendUint64(how, mode)
-	how = binary.LittleEndian.AppendUint64(how, resolve)
-	text := "{" + symbols(flags, openBits) + ", " + symbols(resolve, resolveBits) + "}"
-	return call("openat2", unix.SYS_OPENAT2, dir, Str(path), Data(string(how), text), Num(24))
+	return openat2(dir, path, how(flags, mode, resolve))
 }
+
+func openat2(dir Arg, path, how string) Op {
+	return call("openat2", unix.SYS_OPENAT2, dir, Str(path), Arg{Kind: Bytes, Str: how, Show: OpenHow}, Num(24))
+}
+
+// how is struct open_how of openat2(2).
+func how(flags, mode, resolve uint64) string {
+	b := make([]byte, 0, 24)
+	b = binary.LittleEndian.AppendUint64(b, flags)
+	b = binary.LittleEndian.AppendUint64(b, mode)
+	return string(binary.LittleEndian.AppendUint64(b, resolve))
+}
+
+const inRoot = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
+
+// The two structures that nearly every call has.
+var (
+	howPath = how(unix.O_PATH|unix.O_CLOEXEC, 0, inRoot)
+	howDir  = how(unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0, inRoot)
+)
 
 // InRoot resolves path inside the directory root as if that were the root directory, never through a magic link, to an O_PATH
 // descriptor; extra adds open(2) flags. Symbolic links, "..", and absolute targets stay inside (openat2(2), kernel 5.6).
 func InRoot(root Slot, path string, extra uint64) Op {
-	return Openat2(At(root), path, unix.O_PATH|unix.O_CLOEXEC|extra, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+	switch extra {
+	case 0:
+		return openat2(At(root), path, howPath)
+	case unix.O_DIRECTORY:
+		return openat2(At(root), path, howDir)
+	}
+	return Openat2(At(root), path, unix.O_PATH|unix.O_CLOEXEC|extra, 0, inRoot)
 }
 
 // OpenTree is open_tree(2) (kernel 5.2).
 func OpenTree(dir Arg, path string, flags uint64) Op {
-	return call("open_tree", unix.SYS_OPEN_TREE, dir, Str(path), flagsArg(flags, treeBits))
+	return call("open_tree", unix.SYS_OPEN_TREE, dir, Str(path), shown(flags, TreeSet))
 }
 
 // MoveMount is move_mount(2) with empty paths: the mount behind one descriptor onto the place behind another.
@@ -74,7 +95,7 @@ func Fspick(mount Slot) Op {
 
 // Fsmount is fsmount(2): a detached mount of the context with MOUNT_ATTR_* attrs.
 func Fsmount(fs Slot, attrs uint64) Op {
-	return call("fsmount", unix.SYS_FSMOUNT, At(fs), Flag(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), flagsArg(attrs, mountAttrBits))
+	return call("fsmount", unix.SYS_FSMOUNT, At(fs), Flag(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), shown(attrs, AttrSet))
 }
 
 // MountSetattr is mount_setattr(2) (kernel 5.12) on the mount behind a descriptor. propagation is MS_PRIVATE and the like, or 0.
@@ -83,11 +104,7 @@ func MountSetattr(mount Arg, recursive bool, set, clr, propagation uint64) Op {
 	for _, v := range []uint64{set, clr, propagation, 0} {
 		attr = binary.LittleEndian.AppendUint64(attr, v)
 	}
-	text := "{set " + AttrText(set) + ", clear " + AttrText(clr)
-	if propagation != 0 {
-		text += ", propagation " + symbols(propagation, msBits)
-	}
-	return mountSetattr(mount, recursive, Data(string(attr), text+"}"))
+	return mountSetattr(mount, recursive, Arg{Kind: Bytes, Str: string(attr), Show: MountAttr})
 }
 
 func mountSetattr(mount Arg, recursive bool, attr Arg) Op {
@@ -95,12 +112,12 @@ func mountSetattr(mount Arg, recursive bool, attr Arg) Op {
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	return call("mount_setattr", unix.SYS_MOUNT_SETATTR, mount, Str(""), flagsArg(flags, treeBits), attr, Num(32))
+	return call("mount_setattr", unix.SYS_MOUNT_SETATTR, mount, Str(""), shown(flags, TreeSet), attr, Num(32))
 }
 
 // Propagation changes the propagation of the mount at path: mount(2) with MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE.
 func Propagation(path string, flags uint64) Op {
-	return call("mount", unix.SYS_MOUNT, Str("none"), Str(path), Num(0), flagsArg(flags, msBits), Num(0))
+	return call("mount", unix.SYS_MOUNT, Str("none"), Str(path), Num(0), shown(flags, MountSet), Num(0))
 }
 
 // RemountFD is not offered: mount(2) takes paths. Mount is mount(2) on a path relative to the working directory; the plan uses it
@@ -110,7 +127,7 @@ func Mount(source, target, fstype string, flags uint64, data string) Op {
 	if data != "" {
 		d = Str(data)
 	}
-	return call("mount", unix.SYS_MOUNT, Str(source), Str(target), Str(fstype), flagsArg(flags, msBits), d)
+	return call("mount", unix.SYS_MOUNT, Str(source), Str(target), Str(fstype), shown(flags, MountSet), d)
 }
 
 // PivotRoot is pivot_root(2).

@@ -56,22 +56,22 @@ type Kind uint8
 // The kinds of arguments.
 const (
 	Imm    Kind = iota // Num as it is
-	Ref                // the value in slot Name
-	File               // the number of the parent's descriptor Name
+	Ref                // the value in slot Str
+	File               // the number of the parent's descriptor Str
 	String             // address of Str, NUL-terminated
 	Bytes              // address of Str as raw bytes
-	Memory             // address of the memory Name, plus Num
+	Memory             // address of the memory Str, plus Num
 	List               // address of a NULL-terminated array of addresses of strings
 )
 
 // An Arg is one argument of an Op.
 type Arg struct {
 	Kind Kind
-	Num  uint64
-	Name string
-	Str  string
-	List []string
-	Text string // how to print it; "" for the natural form
+	Show Show   // how Num or Str is printed, when Text is empty
+	Num  uint64 // Imm: the value; Memory: bytes to add
+	Str  string // the name of a slot, descriptor or memory; the string or the bytes
+	List *[]string
+	Text string // how to print it; "" for what Show says
 }
 
 // A Mem is a named piece of the child's memory, zeroed unless Init says otherwise, and the addresses that stand in it.
@@ -105,16 +105,16 @@ func Str(s string) Arg { return Arg{Kind: String, Str: s} }
 func Data(b, text string) Arg { return Arg{Kind: Bytes, Str: b, Text: text} }
 
 // At is the value of a slot.
-func At(s Slot) Arg { return Arg{Kind: Ref, Name: string(s)} }
+func At(s Slot) Arg { return Arg{Kind: Ref, Str: string(s)} }
 
 // Fd is a descriptor that the parent opened and handed to the executor under a name.
-func Fd(name string) Arg { return Arg{Kind: File, Name: name} }
+func Fd(name string) Arg { return Arg{Kind: File, Str: name} }
 
 // Addr is the address of a slot or memory, plus off bytes.
-func Addr(name string, off int) Arg { return Arg{Kind: Memory, Name: name, Num: uint64(off)} }
+func Addr(name string, off int) Arg { return Arg{Kind: Memory, Str: name, Num: uint64(off)} }
 
 // Strs is an array of C strings, ended by NULL: argv or envp.
-func Strs(list []string) Arg { return Arg{Kind: List, List: list} }
+func Strs(list []string) Arg { return Arg{Kind: List, List: &list} }
 
 // AtCwd is AT_FDCWD.
 var AtCwd = Arg{Kind: Imm, Num: ^uint64(99), Text: "AT_FDCWD"}
@@ -127,7 +127,7 @@ func (o Op) To(s Slot) Op { o.Out = s; return o }
 
 // Else goes on at label when the call fails with errno. An empty label is the op that follows.
 func (o Op) Else(errno syscall.Errno, label string) Op {
-	o.On = append(append([]On(nil), o.On...), On{errno, label})
+	o.On = append(o.On[:len(o.On):len(o.On)], On{errno, label})
 	return o
 }
 

@@ -12,29 +12,29 @@ func (a Arg) String() string {
 	}
 	switch a.Kind {
 	case Ref:
-		return "$" + a.Name
+		return "$" + a.Str
 	case File:
-		return "<" + a.Name + ">"
+		return "<" + a.Str + ">"
 	case String:
 		return quote(a.Str)
 	case Bytes:
+		if text := showBytes(a.Show, a.Str); text != "" {
+			return text
+		}
 		return strconv.Itoa(len(a.Str)) + " bytes"
 	case Memory:
 		if a.Num != 0 {
-			return "&" + a.Name + "+" + strconv.FormatUint(a.Num, 10)
+			return "&" + a.Str + "+" + strconv.FormatUint(a.Num, 10)
 		}
-		return "&" + a.Name
+		return "&" + a.Str
 	case List:
-		parts := make([]string, len(a.List))
-		for i, s := range a.List {
+		parts := make([]string, len(*a.List))
+		for i, s := range *a.List {
 			parts[i] = quote(s)
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
 	}
-	if int64(a.Num) < 0 {
-		return strconv.FormatInt(int64(a.Num), 10)
-	}
-	return strconv.FormatUint(a.Num, 10)
+	return showNumber(a.Show, a.Num)
 }
 
 // quote is strconv.Quote with a bound, so that a megabyte of environment does not drown the plan.
@@ -60,6 +60,9 @@ func (o Op) CallText() string {
 			b.WriteString(", ")
 		}
 		b.WriteString(a.String())
+		if i == 0 && o.NR == NRCheck && o.Mask != ^uint64(0) {
+			b.WriteString(" & 0x" + strconv.FormatUint(o.Mask, 16))
+		}
 	}
 	b.WriteByte(')')
 	if o.Out != "" {

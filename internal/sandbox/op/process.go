@@ -9,27 +9,27 @@ import (
 )
 
 // Unshare is unshare(2).
-func Unshare(flags uint64) Op { return call("unshare", unix.SYS_UNSHARE, flagsArg(flags, cloneBits)) }
+func Unshare(flags uint64) Op { return call("unshare", unix.SYS_UNSHARE, shown(flags, CloneSet)) }
 
 // Setns is setns(2): a namespace's descriptor with its CLONE_NEW* type, or a pidfd with several (kernel 5.8).
 func Setns(fd Arg, flags uint64) Op {
-	return call("setns", unix.SYS_SETNS, fd, flagsArg(flags, cloneBits))
+	return call("setns", unix.SYS_SETNS, fd, shown(flags, CloneSet))
 }
 
 // Fork is clone(2) without a new stack: a copy of the child goes on after this op with 0 as the result, the caller with the pid.
 // With CLONE_PARENT in flags the copy is the caller's sibling and announces its end by the caller's own signal.
 func Fork(flags uint64) Op {
 	if flags&unix.CLONE_PARENT == 0 {
-		return call("clone", unix.SYS_CLONE, Flag(flags|uint64(unix.SIGCHLD), symbolsOrNone(flags)+"SIGCHLD"), Num(0), Num(0), Num(0), Num(0))
+		return call("clone", unix.SYS_CLONE, Flag(flags|uint64(unix.SIGCHLD), cloneText(flags)+"SIGCHLD"), Num(0), Num(0), Num(0), Num(0))
 	}
-	return call("clone", unix.SYS_CLONE, flagsArg(flags, cloneBits), Num(0), Num(0), Num(0), Num(0))
+	return call("clone", unix.SYS_CLONE, shown(flags, CloneSet), Num(0), Num(0), Num(0), Num(0))
 }
 
-func symbolsOrNone(flags uint64) string {
+func cloneText(flags uint64) string {
 	if flags == 0 {
 		return ""
 	}
-	return symbols(flags, cloneBits) + "|"
+	return CloneText(flags) + "|"
 }
 
 // Exit is exit_group(2).
@@ -37,7 +37,7 @@ func Exit(status int) Op { return call("exit_group", unix.SYS_EXIT_GROUP, Num(st
 
 // Execve is execve(2) of a path with constant argument and environment lists.
 func Execve(path string, argv, envp []string) Op {
-	return call("execve", unix.SYS_EXECVE, Str(path), Strs(argv), Arg{Kind: List, List: envp, Text: strconv.Itoa(len(envp)) + " variables"})
+	return call("execve", unix.SYS_EXECVE, Str(path), Strs(argv), Arg{Kind: List, List: &envp, Text: strconv.Itoa(len(envp)) + " variables"})
 }
 
 // Setsid is setsid(2).
@@ -113,9 +113,17 @@ func Seccomp(flags uint32, mem, text string) Op {
 }
 
 func seccompFlags(flags uint32) string {
-	return symbols(uint64(flags), []bit{
-		{1, "TSYNC"}, {2, "LOG"}, {4, "SPEC_ALLOW"}, {8, "NEW_LISTENER"}, {16, "TSYNC_ESRCH"}, {32, "WAIT_KILLABLE_RECV"},
-	})
+	names := [...]string{"TSYNC", "LOG", "SPEC_ALLOW", "NEW_LISTENER", "TSYNC_ESRCH", "WAIT_KILLABLE_RECV"}
+	text := ""
+	for i, name := range names {
+		if flags>>i&1 != 0 {
+			text += "|" + name
+		}
+	}
+	if text == "" {
+		return "0"
+	}
+	return text[1:]
 }
 
 // FilterMem is the struct sock_fprog of a filter of 8-byte instructions.
@@ -136,11 +144,8 @@ func Raw(name string, nr uint32, args ...Arg) Op { return call(name, nr, args...
 
 // Check compares the 8 bytes at mem+off, under mask, with want; when they differ the op fails with errno, or branches if Else names it.
 func Check(mem string, off int, mask, want uint64, errno syscall.Errno) Op {
-	o := call("check", NRCheck, Addr(mem, off), Flag(want, "0x"+strconv.FormatUint(want, 16)), Flag(uint32(errno), ErrnoText(errno)))
+	o := call("check", NRCheck, Addr(mem, off), shown(want, Hex), shown(uint64(errno), Errno))
 	o.Mask = mask
-	if mask != ^uint64(0) {
-		o.Args[0].Text = o.Args[0].String() + " & 0x" + strconv.FormatUint(mask, 16)
-	}
 	return o
 }
 

@@ -35,7 +35,7 @@ func Compile(in *Input) (*Plan, error) {
 	if err := b.process(in.Spec.Process); err != nil {
 		return nil, err
 	}
-	return b.p, b.unique()
+	return b.p, nil
 }
 
 func newBuilder(in *Input) *builder {
@@ -43,19 +43,6 @@ func newBuilder(in *Input) *builder {
 	b.p.Ops = make([]op.Op, 0, 320)
 	b.proc = b.want(FileWant{Name: "proc", Kind: HostProc, Path: "/proc"})
 	return b
-}
-
-// unique reports a label that stands twice: a fault of the compiler, found here rather than at start.
-func (b *builder) unique() error {
-	seen := map[string]bool{}
-	for i := range b.p.Ops {
-		l := b.p.Ops[i].Label
-		if l != "" && seen[l] {
-			return errdef.Errorf(errdef.Internal, "plan: label %q stands twice", l)
-		}
-		seen[l] = true
-	}
-	return nil
 }
 
 // early is what needs the host's rights: it comes before any namespace of the container.

@@ -61,7 +61,7 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 	if err := b.process(in.Process); err != nil {
 		return nil, err
 	}
-	return b.p, b.unique()
+	return b.p, nil
 }
 
 // join enters the container.

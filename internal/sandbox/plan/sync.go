@@ -53,7 +53,7 @@ func (b *builder) sendFD(n int, fd op.Slot, why string) {
 	}})
 	b.add(
 		op.Copy32(fd, cmsg, 16),
-		op.Raw("sendmsg", unix.SYS_SENDMSG, sync, op.Arg{Kind: op.Memory, Name: msg, Text: "SCM_RIGHTS $" + string(fd)}, op.Num(0)).Because(why),
+		op.Raw("sendmsg", unix.SYS_SENDMSG, sync, op.Arg{Kind: op.Memory, Str: msg, Text: "SCM_RIGHTS $" + string(fd)}, op.Num(0)).Because(why),
 	)
 }
 
