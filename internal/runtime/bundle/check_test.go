@@ -247,51 +247,8 @@ var harmless = []string{
 // version of the specification adds fails here until someone has thought about it.
 func TestNUL(t *testing.T) {
 	count := 0
-	var walk func(v reflect.Value, path string, check func(path string))
-	walk = func(v reflect.Value, path string, check func(path string)) {
-		switch v.Kind() {
-		case reflect.String:
-			old := v.String()
-			v.SetString(old + "\x00")
-			check(path)
-			v.SetString(old)
-		case reflect.Pointer:
-			if v.IsNil() {
-				v.Set(reflect.New(v.Type().Elem()))
-				defer v.SetZero()
-			}
-			walk(v.Elem(), path, check)
-		case reflect.Struct:
-			for i := range v.NumField() {
-				name := v.Type().Field(i).Name
-				walk(v.Field(i), strings.TrimPrefix(path+"."+name, "."), check)
-			}
-		case reflect.Slice:
-			old := v.Interface()
-			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-			walk(v.Index(0), path, check)
-			v.Set(reflect.ValueOf(old))
-		case reflect.Map:
-			old := v.Interface()
-			for _, key := range []string{"a", "a\x00"} {
-				e := reflect.New(v.Type().Elem()).Elem()
-				put := func(path string) {
-					m := reflect.MakeMap(v.Type())
-					m.SetMapIndex(reflect.ValueOf(key), e)
-					v.Set(m)
-					check(path)
-				}
-				if key == "a" {
-					walk(e, path+"{}", put)
-				} else {
-					put(path + "{key}")
-				}
-			}
-			v.Set(reflect.ValueOf(old))
-		}
-	}
 	spec := apply(t, []string{"NEWUSER", "NEWTIME"})
-	walk(reflect.ValueOf(spec).Elem(), "", func(path string) {
+	walkStrings(reflect.ValueOf(spec).Elem(), "", func(path string) {
 		count++
 		if slices.ContainsFunc(harmless, func(h string) bool {
 			return path == h || strings.HasPrefix(path, h+".") || strings.HasPrefix(path, h+"{")
@@ -304,6 +261,50 @@ func TestNUL(t *testing.T) {
 	})
 	if count < 120 {
 		t.Errorf("only %d strings seen", count)
+	}
+}
+
+// walkStrings calls check once for every string that v, a value of one of the specification's types, may hold, with a NUL byte in it.
+func walkStrings(v reflect.Value, path string, check func(path string)) {
+	switch v.Kind() {
+	case reflect.String:
+		old := v.String()
+		v.SetString(old + "\x00")
+		check(path)
+		v.SetString(old)
+	case reflect.Pointer:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+			defer v.SetZero()
+		}
+		walkStrings(v.Elem(), path, check)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			walkStrings(v.Field(i), strings.TrimPrefix(path+"."+name, "."), check)
+		}
+	case reflect.Slice:
+		old := v.Interface()
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		walkStrings(v.Index(0), path, check)
+		v.Set(reflect.ValueOf(old))
+	case reflect.Map:
+		old := v.Interface()
+		for _, key := range []string{"a", "a\x00"} {
+			e := reflect.New(v.Type().Elem()).Elem()
+			put := func(path string) {
+				m := reflect.MakeMap(v.Type())
+				m.SetMapIndex(reflect.ValueOf(key), e)
+				v.Set(m)
+				check(path)
+			}
+			if key == "a" {
+				walkStrings(e, path+"{}", put)
+			} else {
+				put(path + "{key}")
+			}
+		}
+		v.Set(reflect.ValueOf(old))
 	}
 }
 
