@@ -35,9 +35,6 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 		if dir, err = o.Group.DirFD(); err != nil {
 			return nil, err
 		}
-		if dir >= 0 {
-			defer unix.Close(dir)
-		}
 	}
 	birth, err := forkexec.Begin(0, dir, 3+o.PreserveFDs)
 	if err != nil {

@@ -109,15 +109,12 @@ func (o *Options) begin() (*forkexec.Birth, error) {
 		if dir, err = o.Group.DirFD(); err != nil {
 			return nil, err
 		}
-		if dir >= 0 {
-			defer unix.Close(dir)
-		}
 	}
 	return Begin(o.Spec, o.PreserveFDs, dir)
 }
 
 // Begin starts to make the child of a new container, while the caller does something else: Options.Birth takes it, or its Abort must be
-// called. cgroup is the directory of a cgroup v2 to be born in, -1 for none.
+// called. cgroup is the directory of a cgroup v2 to be born in, which Begin takes over, -1 for none.
 func Begin(spec *specs.Spec, preserveFDs, cgroup int) (*forkexec.Birth, error) {
 	return forkexec.Begin(plan.CloneFlags(spec), cgroup, 3+preserveFDs)
 }

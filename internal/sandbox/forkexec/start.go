@@ -40,14 +40,17 @@ type Birth struct {
 }
 
 // Begin starts to make a child in new namespaces (CLONE_NEW* in flags) and, if cgroup is not -1, in the cgroup v2 whose directory it is.
-// minFD is the lowest number for descriptors of ours, 3 plus the number of descriptors to preserve. Either Run or Abort must follow.
+// Begin takes that descriptor over. minFD is the lowest number for descriptors of ours, 3 plus the number of descriptors to preserve. Either
+// Run or Abort must follow.
 func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
 	sync, child, err := socketpair(minFD)
 	if err != nil {
+		closeFD(cgroup)
 		return nil, err
 	}
 	exe, err := memfd(minFD)
 	if err != nil {
+		closeFD(cgroup)
 		unix.Close(sync)
 		unix.Close(child)
 		return nil, err
@@ -55,6 +58,7 @@ func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
 	b := &Birth{flags: flags, sync: sync, child: child, exe: exe, minFD: minFD, done: make(chan struct{}), pidfd: -1}
 	prelude, err := link(b.prelude(), nil, child, nil)
 	if err != nil {
+		closeFD(cgroup)
 		unix.Close(sync)
 		b.closeChild()
 		return nil, err
@@ -66,9 +70,16 @@ func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
 		defer close(b.done)
 		stack := make([]byte, 256) // the machine uses none; clone3 wants one with CLONE_VM to be safe
 		b.pid, b.pidfd, b.errno = clone(unix.CLONE_VM|cloneClearSighand|unix.CLONE_PIDFD|flags, cgroup, addressOf(b.block), stack)
+		closeFD(cgroup)
 		keep(b.block, stack)
 	}()
 	return b, nil
+}
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		unix.Close(fd)
+	}
 }
 
 // prelude is what the child does in the parent's memory: wait until the program is sealed, and execute it. If the parent dies, the read
