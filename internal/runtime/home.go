@@ -1,0 +1,71 @@
+package runtime
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/resolve"
+	"golang.org/x/sys/unix"
+)
+
+// maxPasswd is how much of a container's /etc/passwd is looked at, in bytes. The image wrote it.
+const maxPasswd = 1 << 20
+
+// has reports whether an environment sets a variable.
+func has(env []string, name string) bool {
+	for _, e := range env {
+		if rest, ok := strings.CutPrefix(e, name); ok && strings.HasPrefix(rest, "=") {
+			return true
+		}
+	}
+	return false
+}
+
+// homeInRoot returns the home directory of a user by the passwd(5) of a root directory, "/" if that says none: what runc sets HOME to when the
+// configuration does not. Docker and containerd leave it to the runtime.
+func homeInRoot(root string, uid uint32) string {
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "/"
+	}
+	defer unix.Close(dir)
+	fd, err := resolve.InRoot(dir, "/etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return "/"
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return "/"
+	}
+	data := make([]byte, min(st.Size, maxPasswd))
+	n, err := unix.Read(fd, data)
+	if err != nil {
+		return "/"
+	}
+	return parseHome(data[:n], uid)
+}
+
+// homeOfProcess is homeInRoot for the root directory of a running container.
+func homeOfProcess(pid int, uid uint32) string {
+	return homeInRoot("/proc/"+procfs.Path(pid, "root"), uid)
+}
+
+// parseHome finds a user's home directory. What the image gives is passed on only if it can stand in an environment as a path.
+func parseHome(passwd []byte, uid uint32) string {
+	want := strconv.FormatUint(uint64(uid), 10)
+	for line := range bytes.Lines(passwd) {
+		fields := bytes.Split(bytes.TrimRight(line, "\r\n"), []byte{':'})
+		if len(fields) < 6 || string(fields[2]) != want {
+			continue
+		}
+		home := string(fields[5])
+		if strings.HasPrefix(home, "/") && !strings.Contains(home, "\x00") {
+			return home
+		}
+		return "/"
+	}
+	return "/"
+}

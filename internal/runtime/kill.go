@@ -1,0 +1,70 @@
+package runtime
+
+import (
+	"context"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"golang.org/x/sys/unix"
+)
+
+// Kill sends a signal to the container's first process; SIGKILL ends the whole container. One that does not run is of kind Conflict.
+// It takes no lock, so that a container whose create hangs can be killed.
+func (r *Runtime) Kill(ctx context.Context, id string, sig unix.Signal) error {
+	c, err := r.look(id)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	p, err := c.rec.Init.Open()
+	running := err == nil
+	if running {
+		defer p.Close()
+	} else if !errdef.Is(err, errdef.NotFound) {
+		return err
+	}
+	if sig == unix.SIGKILL && !c.rec.OwnPIDs && c.rec.CgroupMade {
+		return c.killAll(ctx, running)
+	}
+	if !running {
+		return c.notRunning("kill")
+	}
+	if err := p.Signal(sig); errdef.Is(err, errdef.NotFound) {
+		return c.notRunning("kill")
+	} else if err != nil {
+		return errdef.Errorf(errdef.KindOf(err), "kill container %q: %w", id, err)
+	}
+	if sig == unix.SIGKILL {
+		c.thaw(ctx)
+	}
+	return nil
+}
+
+// killAll ends a container whose processes share somebody else's pid namespace, so that the end of the first is not that of the others.
+func (c *container) killAll(ctx context.Context, running bool) error {
+	g, err := c.needCgroup()
+	if err != nil {
+		return err
+	}
+	if !running {
+		pids, err := g.PIDs(true)
+		if err != nil || len(pids) == 0 {
+			return c.notRunning("kill")
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	return g.Kill(ctx)
+}
+
+// thaw lets a frozen container die: in cgroup v1 the signal waits for that (freezer-subsystem.rst).
+func (c *container) thaw(ctx context.Context) {
+	frozen, err := c.frozen()
+	if err != nil || !frozen {
+		return
+	}
+	if g, err := c.cgroup(); err == nil && g != nil {
+		ctx, cancel := context.WithTimeout(ctx, endTimeout)
+		defer cancel()
+		c.warn(g.Thaw(ctx))
+	}
+}

@@ -1,0 +1,174 @@
+package state
+
+import (
+	"context"
+	"os"
+
+	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The files of a directory that are this package's.
+const (
+	recordName = "state.json"
+	configName = "config.json"
+)
+
+// maxFile bounds what is read back, in bytes. A config.json is at most as large where it is loaded first.
+const maxFile = 64 << 20
+
+// A Dir is one container's directory, open.
+type Dir struct {
+	ID   string
+	Path string // absolute
+	fd   int
+	root int // its own descriptor of the store's root
+}
+
+// FD is the open directory; it stays the Dir's.
+func (d *Dir) FD() int { return d.fd }
+
+// Close closes the directory and gives up its lock.
+func (d *Dir) Close() {
+	if d.fd >= 0 {
+		unix.Close(d.fd)
+		unix.Close(d.root)
+	}
+	d.fd, d.root = -1, -1
+}
+
+// Unlock gives up the lock and keeps the directory open.
+func (d *Dir) Unlock() { _ = unix.Flock(d.fd, unix.LOCK_UN) }
+
+// Idle reports whether nobody holds the lock exclusively. It asks by taking it, for an instant; a record of phase Creating in an idle
+// directory is what a killed create left.
+func (d *Dir) Idle() bool {
+	ok, err := atomicfile.TryFlock(d.fd, atomicfile.Shared)
+	if ok {
+		d.Unlock()
+	}
+	return ok && err == nil
+}
+
+// Relock takes the lock of the open directory, and says NotFound if that is no longer the container's.
+func (d *Dir) Relock(ctx context.Context, how atomicfile.How) error {
+	if err := atomicfile.Flock(ctx, d.fd, how); err != nil {
+		return errdef.Errorf(errdef.KindOf(err), "lock container %q: %w", d.ID, err)
+	}
+	if !d.current() {
+		return notFound(d.ID)
+	}
+	return nil
+}
+
+// current reports whether the open directory is the one of that name: it may have been removed while we waited for its lock.
+func (d *Dir) current() bool {
+	var ours, named unix.Stat_t
+	if unix.Fstat(d.fd, &ours) != nil || unix.Fstatat(d.root, d.ID, &named, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return false
+	}
+	return ours.Ino == named.Ino && ours.Dev == named.Dev
+}
+
+// Save replaces the record.
+func (d *Dir) Save(r *Record) error {
+	return atomicfile.WriteAt(d.fd, recordName, AppendRecord(nil, r), atomicfile.Options{Volatile: true})
+}
+
+// Load reads the record. A directory without one, and one that was removed meanwhile, is a container that does not exist: NotFound.
+func (d *Dir) Load() (*Record, error) {
+	data, err := d.read(recordName)
+	if errdef.Is(err, errdef.NotFound) {
+		return nil, notFound(d.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var r Record
+	if err := UnmarshalRecord(data, &r); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "read the state of container %q: %w", d.ID, err)
+	}
+	if r.ID != d.ID {
+		return nil, errdef.Errorf(errdef.Internal, "read the state of container %q: it is that of %q", d.ID, r.ID)
+	}
+	return &r, nil
+}
+
+// SaveConfig keeps a configuration, byte by byte as it was read.
+func (d *Dir) SaveConfig(config []byte) error {
+	return atomicfile.WriteAt(d.fd, configName, config, atomicfile.Options{Volatile: true})
+}
+
+// Config reads the configuration that SaveConfig kept.
+func (d *Dir) Config() (*specs.Spec, error) {
+	data, err := d.read(configName)
+	if err != nil {
+		return nil, err
+	}
+	var spec specs.Spec
+	if err := ocijson.UnmarshalSpec(data, &spec); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "read the configuration of container %q: %w", d.ID, err)
+	}
+	return &spec, nil
+}
+
+// Remove removes the directory and all that is in it, the record last, so that a removal that is killed can be done again. The caller
+// holds the lock.
+func (d *Dir) Remove() error {
+	if !d.current() { // somebody else's removal, before we had the lock
+		return nil
+	}
+	entries, err := os.ReadDir(d.Path)
+	if err != nil {
+		return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
+	}
+	for _, e := range entries {
+		if e.Name() == recordName {
+			continue
+		}
+		if err := os.RemoveAll(d.Path + "/" + e.Name()); err != nil {
+			return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
+		}
+	}
+	if err := unix.Unlinkat(d.fd, recordName, 0); err != nil && err != unix.ENOENT {
+		return errdef.Errorf(errdef.Internal, "remove the record of container %q: %w", d.ID, err)
+	}
+	if err := unix.Unlinkat(d.root, d.ID, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
+		return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
+	}
+	return nil
+}
+
+// read returns a file of the directory.
+func (d *Dir) read(name string) ([]byte, error) {
+	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil, errdef.Errorf(errdef.NotFound, "read %s of container %q: %w", name, d.ID, err)
+	}
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: %w", name, d.ID, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: %w", name, d.ID, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxFile {
+		return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: no regular file of a sane size", name, d.ID)
+	}
+	data := make([]byte, st.Size)
+	for n := 0; n < len(data); {
+		m, err := unix.Read(fd, data[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || m == 0 {
+			return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: %d of %d bytes: %w", name, d.ID, n, len(data), os.ErrInvalid)
+		}
+		n += m
+	}
+	return data, nil
+}
