@@ -17,6 +17,9 @@ import (
 // programLimit is generous: with a runtime that passes, the slowest program takes 14 seconds.
 const programLimit = 90 * time.Second
 
+// racy are programs that send a signal to a shell without waiting until it has set its trap.
+var racy = map[string]bool{"kill": true, "killsig": true}
+
 // TestRuntimeTools runs every validation program of runtime-tools and compares with expectations.txt.
 func TestRuntimeTools(t *testing.T) {
 	if testing.Short() {
@@ -42,6 +45,10 @@ func TestRuntimeTools(t *testing.T) {
 			t.Parallel()
 			failed := runTool(t, filepath.Join(dir, p.Name()), program)
 			surprises, stale := judge(list, p.Name(), name, failed)
+			for try := 1; try < 4 && len(surprises) > 0 && racy[p.Name()]; try++ {
+				t.Logf("once more, since the program races: %v", surprises)
+				surprises, stale = judge(list, p.Name(), name, runTool(t, filepath.Join(dir, p.Name()), program))
+			}
 			for _, point := range surprises {
 				t.Errorf("fails, and expectations.txt does not know: %s", point)
 			}
