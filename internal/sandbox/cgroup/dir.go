@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
@@ -134,37 +135,37 @@ func readFD(fd int) (string, error) {
 	}
 }
 
-// childDirs lists the directories in the directory.
-func childDirs(dirfd int) ([]string, error) {
+// childDirs lists the directories in the directory, maxTree of them at most.
+func childDirs(dirfd int) ([]string, error) { return entries(dirfd, true, maxTree) }
+
+// dirNames lists all that is in the directory.
+func dirNames(dirfd int) ([]string, error) { return entries(dirfd, false, maxTree) }
+
+// entries stops reading when it has the number of names.
+func entries(dirfd int, onlyDirs bool, enough int) ([]string, error) {
 	fd, err := openFile(dirfd, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	var dirs []string
+	var names []string
 	buf := make([]byte, 8192)
 	for {
 		n, err := unix.Getdents(fd, buf)
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil {
-			return dirs, err
-		}
-		if n == 0 {
-			return dirs, nil
+		if err != nil || n == 0 || len(names) >= enough {
+			return names, err
 		}
 		for rest := buf[:n]; len(rest) > 19; { // struct linux_dirent64 of getdents64(2): ino 8, off 8, reclen 2, type 1, name
-			size := int(rest[16]) | int(rest[17])<<8
+			size := int(binary.NativeEndian.Uint16(rest[16:]))
 			if size < 20 || size > len(rest) {
-				return dirs, errors.New("getdents64: malformed entry")
+				return names, errors.New("getdents64: malformed entry")
 			}
-			name := string(rest[19:size])
-			if i := strings.IndexByte(name, 0); i >= 0 {
-				name = name[:i]
-			}
-			if rest[18] == unix.DT_DIR && name != "." && name != ".." {
-				dirs = append(dirs, name)
+			name := unix.ByteSliceToString(rest[19:size])
+			if (rest[18] == unix.DT_DIR || !onlyDirs) && name != "." && name != ".." {
+				names = append(names, name)
 			}
 			rest = rest[size:]
 		}

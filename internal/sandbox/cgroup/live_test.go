@@ -425,3 +425,49 @@ func TestLiveDeleteRefusesWhileInUse(t *testing.T) {
 		t.Errorf("delete with a process in it: %v", err)
 	}
 }
+
+func TestLiveStatsAndOOM(t *testing.T) {
+	g := newGroup(t, liveLayout(t))
+	create(t, g, &specs.LinuxResources{
+		Memory: &specs.LinuxMemory{Limit: ptr(int64(16 << 20)), Swap: ptr(int64(16 << 20))}, Pids: &specs.LinuxPids{Limit: ptr(int64(9))},
+	})
+	w, err := g.WatchOOM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := w.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("wait while nothing happens: %v", err)
+	}
+	// The second process eats four times what it may, and dies of it; the shell lives on.
+	start(t, g, "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; sleep 60")
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if err := w.Wait(ctx); err != nil {
+		t.Errorf("wait for a process killed for memory: %v", err)
+	}
+	eventually(t, "the kernel counts it", func() bool { n, err := g.OOMKills(); return err == nil && n == 1 })
+	eventually(t, "the shell goes on", func() bool { p, err := g.PIDs(false); return err == nil && len(p) == 2 })
+	s, err := g.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Pids.Current != 2 || s.Pids.Limit != 9 {
+		t.Errorf("pids: %+v", s.Pids)
+	}
+	if s.Memory.Usage.Limit != 16<<20 || s.Memory.Usage.Usage == 0 || len(s.Memory.Raw) < 10 {
+		t.Errorf("memory: %+v", s.Memory)
+	}
+	if s.CPU.Usage.Total == 0 {
+		t.Errorf("cpu: %+v", s.CPU)
+	}
+	if err := g.Kill(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Delete(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the watch ends with the group", func() bool { return errdef.Is(w.Wait(ctx), errdef.NotFound) })
+}

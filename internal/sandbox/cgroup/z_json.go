@@ -11,6 +11,11 @@ func UnmarshalRecord(data []byte, v *Record) error {
 	return ocijson.Unmarshal(data, v, DecodeRecord)
 }
 
+// UnmarshalStats sets *v to the document in data; see [ocijson.Unmarshal].
+func UnmarshalStats(data []byte, v *Stats) error {
+	return ocijson.Unmarshal(data, v, DecodeStats)
+}
+
 var fieldsRecord = []string{
 	"mode", "dirs", "rootless", "slice", "unit",
 }
@@ -52,6 +57,47 @@ func AppendRecord(dst []byte, v *Record) []byte {
 	return append(dst, '}')
 }
 
+var fieldsStats = []string{
+	"cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "rdma",
+}
+
+// DecodeStats reads the object that comes next.
+func DecodeStats(d *ocijson.Decoder, v *Stats) {
+	for f := d.Object(fieldsStats); f.Next(); {
+		switch f.I {
+		case 0:
+			decodeCPUStats(d, &v.CPU)
+		case 1:
+			decodeCPUSetStats(d, &v.CPUSet)
+		case 2:
+			decodeMemoryStats(d, &v.Memory)
+		case 3:
+			decodePidsStats(d, &v.Pids)
+		case 4:
+			decodeBlkioStats(d, &v.Blkio)
+		case 5:
+			ocijson.ReadMap(d, &v.Hugetlb, decodeHugetlbStats)
+		case 6:
+			ocijson.ReadPtr(d, &v.RDMA, decodeRDMAStats)
+		}
+	}
+}
+
+// AppendStats appends v as JSON to dst and returns the longer slice.
+func AppendStats(dst []byte, v *Stats) []byte {
+	dst = append(dst, '{')
+	dst = appendCPUStats(ocijson.AppendKey(dst, "cpu"), &v.CPU)
+	dst = appendCPUSetStats(ocijson.AppendKey(dst, "cpuset"), &v.CPUSet)
+	dst = appendMemoryStats(ocijson.AppendKey(dst, "memory"), &v.Memory)
+	dst = appendPidsStats(ocijson.AppendKey(dst, "pids"), &v.Pids)
+	dst = appendBlkioStats(ocijson.AppendKey(dst, "blkio"), &v.Blkio)
+	dst = ocijson.AppendMap(ocijson.AppendKey(dst, "hugetlb"), v.Hugetlb, appendHugetlbStats)
+	if v.RDMA != nil {
+		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "rdma"), v.RDMA, appendRDMAStats)
+	}
+	return append(dst, '}')
+}
+
 var fieldsRecordDir = []string{
 	"controllers", "mount", "path",
 }
@@ -76,5 +122,345 @@ func appendRecordDir(dst []byte, v *RecordDir) []byte {
 	}
 	dst = ocijson.AppendString(ocijson.AppendKey(dst, "mount"), v.Mount)
 	dst = ocijson.AppendString(ocijson.AppendKey(dst, "path"), v.Path)
+	return append(dst, '}')
+}
+
+var fieldsCPUStats = []string{
+	"usage", "throttling", "psi",
+}
+
+func decodeCPUStats(d *ocijson.Decoder, v *CPUStats) {
+	for f := d.Object(fieldsCPUStats); f.Next(); {
+		switch f.I {
+		case 0:
+			decodeCPUUsage(d, &v.Usage)
+		case 1:
+			decodeThrottling(d, &v.Throttling)
+		case 2:
+			ocijson.ReadPtr(d, &v.PSI, decodePSI)
+		}
+	}
+}
+
+func appendCPUStats(dst []byte, v *CPUStats) []byte {
+	dst = append(dst, '{')
+	dst = appendCPUUsage(ocijson.AppendKey(dst, "usage"), &v.Usage)
+	dst = appendThrottling(ocijson.AppendKey(dst, "throttling"), &v.Throttling)
+	if v.PSI != nil {
+		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "psi"), v.PSI, appendPSI)
+	}
+	return append(dst, '}')
+}
+
+var fieldsCPUSetStats = []string{
+	"cpus", "cpu_exclusive", "mems", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page", "memory_spread_slab",
+	"memory_pressure", "sched_load_balance", "sched_relax_domain_level",
+}
+
+func decodeCPUSetStats(d *ocijson.Decoder, v *CPUSetStats) {
+	for f := d.Object(fieldsCPUSetStats); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadSlice(d, &v.CPUs, ocijson.ReadUint)
+		case 1:
+			ocijson.ReadUint(d, &v.CPUExclusive)
+		case 2:
+			ocijson.ReadSlice(d, &v.Mems, ocijson.ReadUint)
+		case 3:
+			ocijson.ReadUint(d, &v.MemHardwall)
+		case 4:
+			ocijson.ReadUint(d, &v.MemExclusive)
+		case 5:
+			ocijson.ReadUint(d, &v.MemoryMigrate)
+		case 6:
+			ocijson.ReadUint(d, &v.MemorySpreadPage)
+		case 7:
+			ocijson.ReadUint(d, &v.MemorySpreadSlab)
+		case 8:
+			ocijson.ReadUint(d, &v.MemoryPressure)
+		case 9:
+			ocijson.ReadUint(d, &v.SchedLoadBalance)
+		case 10:
+			ocijson.ReadInt(d, &v.SchedRelaxDomainLevel)
+		}
+	}
+}
+
+func appendCPUSetStats(dst []byte, v *CPUSetStats) []byte {
+	dst = append(dst, '{')
+	if len(v.CPUs) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "cpus"), v.CPUs, func(dst []byte, v *uint16) []byte { return ocijson.AppendUint(dst, *v) })
+	}
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "cpu_exclusive"), v.CPUExclusive)
+	if len(v.Mems) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "mems"), v.Mems, func(dst []byte, v *uint16) []byte { return ocijson.AppendUint(dst, *v) })
+	}
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "mem_hardwall"), v.MemHardwall)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "mem_exclusive"), v.MemExclusive)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "memory_migrate"), v.MemoryMigrate)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "memory_spread_page"), v.MemorySpreadPage)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "memory_spread_slab"), v.MemorySpreadSlab)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "memory_pressure"), v.MemoryPressure)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "sched_load_balance"), v.SchedLoadBalance)
+	dst = ocijson.AppendInt(ocijson.AppendKey(dst, "sched_relax_domain_level"), v.SchedRelaxDomainLevel)
+	return append(dst, '}')
+}
+
+var fieldsMemoryStats = []string{
+	"cache", "usage", "swap", "kernel", "kernelTCP", "raw", "psi",
+}
+
+func decodeMemoryStats(d *ocijson.Decoder, v *MemoryStats) {
+	for f := d.Object(fieldsMemoryStats); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Cache)
+		case 1:
+			decodeMemoryEntry(d, &v.Usage)
+		case 2:
+			decodeMemoryEntry(d, &v.Swap)
+		case 3:
+			decodeMemoryEntry(d, &v.Kernel)
+		case 4:
+			decodeMemoryEntry(d, &v.KernelTCP)
+		case 5:
+			ocijson.ReadMap(d, &v.Raw, ocijson.ReadUint)
+		case 6:
+			ocijson.ReadPtr(d, &v.PSI, decodePSI)
+		}
+	}
+}
+
+func appendMemoryStats(dst []byte, v *MemoryStats) []byte {
+	dst = append(dst, '{')
+	if v.Cache != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "cache"), v.Cache)
+	}
+	dst = appendMemoryEntry(ocijson.AppendKey(dst, "usage"), &v.Usage)
+	dst = appendMemoryEntry(ocijson.AppendKey(dst, "swap"), &v.Swap)
+	dst = appendMemoryEntry(ocijson.AppendKey(dst, "kernel"), &v.Kernel)
+	dst = appendMemoryEntry(ocijson.AppendKey(dst, "kernelTCP"), &v.KernelTCP)
+	if len(v.Raw) != 0 {
+		dst = ocijson.AppendMap(ocijson.AppendKey(dst, "raw"), v.Raw, func(dst []byte, v *uint64) []byte { return ocijson.AppendUint(dst, *v) })
+	}
+	if v.PSI != nil {
+		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "psi"), v.PSI, appendPSI)
+	}
+	return append(dst, '}')
+}
+
+var fieldsPidsStats = []string{
+	"current", "limit",
+}
+
+func decodePidsStats(d *ocijson.Decoder, v *PidsStats) {
+	for f := d.Object(fieldsPidsStats); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Current)
+		case 1:
+			ocijson.ReadUint(d, &v.Limit)
+		}
+	}
+}
+
+func appendPidsStats(dst []byte, v *PidsStats) []byte {
+	dst = append(dst, '{')
+	if v.Current != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "current"), v.Current)
+	}
+	if v.Limit != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "limit"), v.Limit)
+	}
+	return append(dst, '}')
+}
+
+var fieldsBlkioStats = []string{
+	"ioServiceBytesRecursive", "ioServicedRecursive", "ioQueueRecursive", "ioServiceTimeRecursive", "ioWaitTimeRecursive", "ioMergedRecursive", "ioTimeRecursive", "sectorsRecursive",
+	"psi",
+}
+
+func decodeBlkioStats(d *ocijson.Decoder, v *BlkioStats) {
+	for f := d.Object(fieldsBlkioStats); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadSlice(d, &v.IoServiceBytesRecursive, decodeBlkioEntry)
+		case 1:
+			ocijson.ReadSlice(d, &v.IoServicedRecursive, decodeBlkioEntry)
+		case 2:
+			ocijson.ReadSlice(d, &v.IoQueuedRecursive, decodeBlkioEntry)
+		case 3:
+			ocijson.ReadSlice(d, &v.IoServiceTimeRecursive, decodeBlkioEntry)
+		case 4:
+			ocijson.ReadSlice(d, &v.IoWaitTimeRecursive, decodeBlkioEntry)
+		case 5:
+			ocijson.ReadSlice(d, &v.IoMergedRecursive, decodeBlkioEntry)
+		case 6:
+			ocijson.ReadSlice(d, &v.IoTimeRecursive, decodeBlkioEntry)
+		case 7:
+			ocijson.ReadSlice(d, &v.SectorsRecursive, decodeBlkioEntry)
+		case 8:
+			ocijson.ReadPtr(d, &v.PSI, decodePSI)
+		}
+	}
+}
+
+func appendBlkioStats(dst []byte, v *BlkioStats) []byte {
+	dst = append(dst, '{')
+	if len(v.IoServiceBytesRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioServiceBytesRecursive"), v.IoServiceBytesRecursive, appendBlkioEntry)
+	}
+	if len(v.IoServicedRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioServicedRecursive"), v.IoServicedRecursive, appendBlkioEntry)
+	}
+	if len(v.IoQueuedRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioQueueRecursive"), v.IoQueuedRecursive, appendBlkioEntry)
+	}
+	if len(v.IoServiceTimeRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioServiceTimeRecursive"), v.IoServiceTimeRecursive, appendBlkioEntry)
+	}
+	if len(v.IoWaitTimeRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioWaitTimeRecursive"), v.IoWaitTimeRecursive, appendBlkioEntry)
+	}
+	if len(v.IoMergedRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioMergedRecursive"), v.IoMergedRecursive, appendBlkioEntry)
+	}
+	if len(v.IoTimeRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "ioTimeRecursive"), v.IoTimeRecursive, appendBlkioEntry)
+	}
+	if len(v.SectorsRecursive) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "sectorsRecursive"), v.SectorsRecursive, appendBlkioEntry)
+	}
+	if v.PSI != nil {
+		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "psi"), v.PSI, appendPSI)
+	}
+	return append(dst, '}')
+}
+
+var fieldsHugetlbStats = []string{
+	"usage", "max", "failcnt",
+}
+
+func decodeHugetlbStats(d *ocijson.Decoder, v *HugetlbStats) {
+	for f := d.Object(fieldsHugetlbStats); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Usage)
+		case 1:
+			ocijson.ReadUint(d, &v.Max)
+		case 2:
+			ocijson.ReadUint(d, &v.Failcnt)
+		}
+	}
+}
+
+func appendHugetlbStats(dst []byte, v *HugetlbStats) []byte {
+	dst = append(dst, '{')
+	if v.Usage != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "usage"), v.Usage)
+	}
+	if v.Max != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "max"), v.Max)
+	}
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "failcnt"), v.Failcnt)
+	return append(dst, '}')
+}
+
+var fieldsRDMAStats = []string{
+	"rdma_limit", "rdma_current",
+}
+
+func decodeRDMAStats(d *ocijson.Decoder, v *RDMAStats) {
+	for f := d.Object(fieldsRDMAStats); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadSlice(d, &v.Limit, decodeRDMAEntry)
+		case 1:
+			ocijson.ReadSlice(d, &v.Current, decodeRDMAEntry)
+		}
+	}
+}
+
+func appendRDMAStats(dst []byte, v *RDMAStats) []byte {
+	dst = append(dst, '{')
+	if len(v.Limit) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "rdma_limit"), v.Limit, appendRDMAEntry)
+	}
+	if len(v.Current) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "rdma_current"), v.Current, appendRDMAEntry)
+	}
+	return append(dst, '}')
+}
+
+var fieldsCPUUsage = []string{
+	"total", "percpu", "percpu_kernel", "percpu_user", "kernel", "user",
+}
+
+func decodeCPUUsage(d *ocijson.Decoder, v *CPUUsage) {
+	for f := d.Object(fieldsCPUUsage); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Total)
+		case 1:
+			ocijson.ReadSlice(d, &v.Percpu, ocijson.ReadUint)
+		case 2:
+			ocijson.ReadSlice(d, &v.PercpuKernel, ocijson.ReadUint)
+		case 3:
+			ocijson.ReadSlice(d, &v.PercpuUser, ocijson.ReadUint)
+		case 4:
+			ocijson.ReadUint(d, &v.Kernel)
+		case 5:
+			ocijson.ReadUint(d, &v.User)
+		}
+	}
+}
+
+func appendCPUUsage(dst []byte, v *CPUUsage) []byte {
+	dst = append(dst, '{')
+	if v.Total != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "total"), v.Total)
+	}
+	if len(v.Percpu) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "percpu"), v.Percpu, func(dst []byte, v *uint64) []byte { return ocijson.AppendUint(dst, *v) })
+	}
+	if len(v.PercpuKernel) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "percpu_kernel"), v.PercpuKernel, func(dst []byte, v *uint64) []byte { return ocijson.AppendUint(dst, *v) })
+	}
+	if len(v.PercpuUser) != 0 {
+		dst = ocijson.AppendSlice(ocijson.AppendKey(dst, "percpu_user"), v.PercpuUser, func(dst []byte, v *uint64) []byte { return ocijson.AppendUint(dst, *v) })
+	}
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "kernel"), v.Kernel)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "user"), v.User)
+	return append(dst, '}')
+}
+
+var fieldsThrottling = []string{
+	"periods", "throttledPeriods", "throttledTime",
+}
+
+func decodeThrottling(d *ocijson.Decoder, v *Throttling) {
+	for f := d.Object(fieldsThrottling); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Periods)
+		case 1:
+			ocijson.ReadUint(d, &v.ThrottledPeriods)
+		case 2:
+			ocijson.ReadUint(d, &v.ThrottledTime)
+		}
+	}
+}
+
+func appendThrottling(dst []byte, v *Throttling) []byte {
+	dst = append(dst, '{')
+	if v.Periods != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "periods"), v.Periods)
+	}
+	if v.ThrottledPeriods != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "throttledPeriods"), v.ThrottledPeriods)
+	}
+	if v.ThrottledTime != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "throttledTime"), v.ThrottledTime)
+	}
 	return append(dst, '}')
 }
