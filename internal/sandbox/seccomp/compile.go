@@ -108,31 +108,41 @@ const (
 type table struct {
 	a     *arch
 	deflt uint32
-	last  int // the largest number that the profile names, -1 for none; the same of private calls
-	lastP int
+
+	// The largest number that the profile names, among private calls, and of the calls that multiplex; -1 for none.
+	last, lastP, lastMux int
+
 	slots [denseNumbers + privateCalls]slot
 }
 
 // numbers adds the spans of one architecture's numbers.
 func (c *compiler) numbers(s *spans, id archID) error {
-	t := &table{a: &archs[id], deflt: c.p.deflt, last: -1, lastP: -1}
+	t := &table{a: &archs[id], deflt: c.p.deflt, last: -1, lastP: -1, lastMux: -1}
 	for i := range c.p.calls {
 		t.call(&c.p.calls[i], i)
 	}
-	if t.last < 0 && t.lastP < 0 {
-		s.add(t.a.base, c.deflt, 1)
-		return nil
+	if c.p.notify && id == c.p.archs[0] {
+		if err := t.handover(); err != nil {
+			return err
+		}
 	}
-	for n := 0; n <= t.last; n++ {
+	end, beyond := t.last, c.beyond
+	if t.last < 0 && t.lastP < 0 {
+		beyond = c.deflt
+	}
+	if beyond == c.deflt { // rules for calls without a number of their own may be above those with one
+		end = max(end, t.lastMux)
+	}
+	for n := 0; n <= end; n++ {
 		if n == 0 && (id == archS390 || id == archS390X) {
-			s.add(0, c.beyond, 1)
+			s.add(0, beyond, weightPlain)
 			continue
 		}
 		if err := c.number(s, t, t.a.base+uint32(n), &t.slots[n]); err != nil {
 			return err
 		}
 	}
-	s.add(t.a.base+uint32(t.last+1), c.beyond, 1)
+	s.add(t.a.base+uint32(end+1), beyond, 1)
 	if t.lastP < 0 {
 		return nil
 	}
@@ -145,22 +155,47 @@ func (c *compiler) numbers(s *spans, id archID) error {
 	return nil
 }
 
-// weightConditional makes calls that look at arguments quick to find: the kernel cannot answer them from its bitmap.
-const weightConditional = 8
+// handover checks that the process that installs the filter can still pass the listener on.
+func (t *table) handover() error {
+	action, rules := t.deflt, 0
+	if id, ok := lookup("sendmsg"); ok && t.a.nr[id] != absent {
+		d := &t.slots[t.a.nr[id]]
+		rules = len(d.rules)
+		if d.decided {
+			action = d.action
+		}
+	}
+	if rules == 0 && (action == retAllow || action == retLog) {
+		return nil
+	}
+	return invalid("syscalls", "sendmsg must be allowed without conditions, because SCMP_ACT_NOTIFY's listener is handed over by it")
+}
+
+// Weights of what the search looks for, see spans. Calls that look at arguments come first, because the kernel cannot answer them
+// from its bitmap; the x32 ABI, which hardly any kernel has, comes last.
+const (
+	weightX32         = 1
+	weightPlain       = 16
+	weightConditional = 8 // times the other
+)
 
 // number adds the decision for one number.
 func (c *compiler) number(s *spans, t *table, nr uint32, d *slot) error {
+	weight := int32(weightPlain)
+	if t.a.base == x32Bit {
+		weight = weightX32
+	}
 	switch {
 	case d.decided:
-		s.add(nr, c.g.action(d.action), 1)
+		s.add(nr, c.g.action(d.action), weight)
 	case len(d.rules) == 0:
-		s.add(nr, c.deflt, 1)
+		s.add(nr, c.deflt, weight)
 	default:
 		ordered, err := order(d.rules, t.a.wide)
 		if err != nil {
 			return err
 		}
-		s.add(nr, c.g.rules(t.a, ordered, c.deflt), weightConditional)
+		s.add(nr, c.g.rules(t.a, ordered, c.deflt), weight*weightConditional)
 	}
 	return nil
 }
@@ -208,10 +243,12 @@ func (t *table) enter(d *slot, c *call, entry int) {
 
 // enterMux adds the rules of an entry to the call that multiplexes it.
 func (t *table) enterMux(code uint8, c *call, entry int) {
-	d, call := &t.slots[nrSocket], uint64(code)
+	nr, call := nrSocket, uint64(code)
 	if code >= 128 {
-		d, call = &t.slots[nrIPC], uint64(code-128)
+		nr, call = nrIPC, uint64(code-128)
 	}
+	t.lastMux = max(t.lastMux, nr)
+	d := &t.slots[nr]
 	first := cond{arg: 0, op: cmpEQ, mask: 1<<64 - 1, value: call}
 	if len(c.rules) == 0 {
 		t.add(d, rule{[]cond{first}, c.action, entry})

@@ -70,8 +70,16 @@ func TestProfilesAgree(t *testing.T) {
 	}
 }
 
+// tester is what *testing.T and *rapid.T share.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Fatal(args ...any)
+}
+
 // agree compiles a profile with both and runs both programs on many calls.
-func agree(t testing.TB, ref *reference, p *specs.LinuxSeccomp, native archID) {
+func agree(t tester, ref *reference, p *specs.LinuxSeccomp, native archID) {
 	t.Helper()
 	f, err := compile(p, native)
 	for optimize := 1; optimize <= 2; optimize++ {
@@ -92,7 +100,7 @@ func agree(t testing.TB, ref *reference, p *specs.LinuxSeccomp, native archID) {
 	}
 }
 
-func sameDecisions(t testing.TB, p *specs.LinuxSeccomp, native archID, ours, theirs []Insn) {
+func sameDecisions(t tester, p *specs.LinuxSeccomp, native archID, ours, theirs []Insn) {
 	t.Helper()
 	checked, err := parse(p, native)
 	if err != nil {

@@ -14,7 +14,20 @@ func Disassemble(program []Insn) string {
 	return b.String()
 }
 
-var tests = map[uint16]string{codeEqual: "==", codeAbove: ">", codeFrom: ">=", codeBits: "&"}
+// comparison returns the operator of a test, "" for another instruction.
+func (i Insn) comparison() string {
+	switch i.Code {
+	case codeEqual:
+		return "=="
+	case codeAbove:
+		return ">"
+	case codeFrom:
+		return ">="
+	case codeBits:
+		return "&"
+	}
+	return ""
+}
 
 func (i Insn) text(at int) string {
 	switch i.Code {
@@ -27,7 +40,7 @@ func (i Insn) text(at int) string {
 	case codeRet:
 		return "ret  " + ActionName(i.K)
 	}
-	if op, ok := tests[i.Code]; ok {
+	if op := i.comparison(); op != "" {
 		return fmt.Sprintf("if   %s %#x goto %d else %d", op, i.K, at+1+int(i.Jt), at+1+int(i.Jf))
 	}
 	return fmt.Sprintf("code %#x jt %d jf %d k %#x", i.Code, i.Jt, i.Jf, i.K)

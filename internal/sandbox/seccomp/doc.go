@@ -46,9 +46,11 @@
 //
 // # The cache
 //
-// Cached keeps programs as files named by a SHA-256 of the profile, the version of this compiler and the architecture. A file is
-// used only if its directory and itself belong to the effective user and no one else can write them, its length and its checksum
-// fit, and the program passes Check. The checksum finds accidents, not attacks: who can write the directory is already this user,
-// and could as well replace the runtime. Another user gains nothing by guessing a name first, because files are not followed through
-// links and an owner other than the user is a miss.
+// Cached keeps programs as files: the profile in a canonical form with the version of this compiler and the architecture, then the
+// program. A file is used only if its directory and itself belong to the effective user and no one else can write them, the profile
+// in it is the one asked for to the byte, its digest fits, and the program passes Check. The digest finds accidents, not attacks: who
+// can write the directory is this user already, and could as well replace the runtime. Another user gains nothing by guessing a name
+// first: links are not followed, and a file or directory of another owner is a miss. There is no cryptographic hash on purpose. It
+// could only stand for the comparison of the whole profile, which is done anyway, and its package would cost every start more than
+// the cache saves.
 package seccomp

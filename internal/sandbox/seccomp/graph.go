@@ -33,8 +33,9 @@ type node struct {
 
 // graph is a decision graph under construction.
 type graph struct {
-	nodes []node
-	known map[node]ref // nodes made by unique
+	nodes   []node
+	known   map[node]ref // nodes made by unique
+	returns []ref        // nodes made by action: a handful
 }
 
 func newGraph() *graph {
@@ -47,9 +48,9 @@ func (g *graph) add(n node) ref {
 	return ref(len(g.nodes) - 1)
 }
 
-// unique returns the node equal to n, making it if there is none, or what follows if both ways lead to the same.
+// unique returns the test equal to n, making it if there is none, or what follows if both ways lead to the same.
 func (g *graph) unique(n node) ref {
-	if n.op != opReturn && n.t == n.f {
+	if n.t == n.f {
 		return n.t
 	}
 	r, ok := g.known[n]
@@ -61,7 +62,16 @@ func (g *graph) unique(n node) ref {
 }
 
 // action returns the node that returns v.
-func (g *graph) action(v uint32) ref { return g.unique(node{op: opReturn, k: v}) }
+func (g *graph) action(v uint32) ref {
+	for _, r := range g.returns {
+		if g.nodes[r].k == v {
+			return r
+		}
+	}
+	r := g.add(node{op: opReturn, k: v})
+	g.returns = append(g.returns, r)
+	return r
+}
 
 // equal tests word & mask == k, for a k without bits outside mask, in the cheapest way: a mask costs an instruction, a bit test none.
 func (g *graph) equal(word uint8, mask, k uint32, t, f ref) ref {

@@ -68,7 +68,7 @@ func token(a archID) uint32 {
 }
 
 // number returns what libseccomp knows of a call: negative if the architecture lacks it, -1 if nobody has it.
-func (r *reference) number(tb testing.TB, a archID, name string) int {
+func (r *reference) number(tb tester, a archID, name string) int {
 	key := fmt.Sprintf("number %x %s\n", token(a), name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (r *reference) number(tb testing.TB, a archID, name string) int {
 }
 
 // compile does what runc does with a profile, but for its ENOSYS stub (see enosys).
-func (r *reference) compile(tb testing.TB, p *specs.LinuxSeccomp, native archID, optimize int) ([]Insn, error) {
+func (r *reference) compile(tb tester, p *specs.LinuxSeccomp, native archID, optimize int) ([]Insn, error) {
 	checked, err := parse(p, native)
 	if err != nil {
 		tb.Fatal(err)
@@ -161,7 +161,7 @@ func writeRules(b *strings.Builder, action uint32, name string, args []specs.Lin
 }
 
 // common returns the profile with only those calls whose numbers libseccomp has as we do: ours is newer.
-func (r *reference) common(tb testing.TB, p *specs.LinuxSeccomp, native archID) *specs.LinuxSeccomp {
+func (r *reference) common(tb tester, p *specs.LinuxSeccomp, native archID) *specs.LinuxSeccomp {
 	checked, err := parse(p, native)
 	if err != nil {
 		tb.Fatal(err)
@@ -183,7 +183,7 @@ func (r *reference) common(tb testing.TB, p *specs.LinuxSeccomp, native archID) 
 	return &out
 }
 
-func (r *reference) knows(tb testing.TB, list []archID, name string) bool {
+func (r *reference) knows(tb tester, list []archID, name string) bool {
 	id, ok := lookup(name)
 	if !ok {
 		return r.number(tb, list[0], name) == -1
