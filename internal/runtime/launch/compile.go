@@ -227,18 +227,13 @@ func mountPointOf(spec *specs.Spec, bundle string) (string, error) {
 	return best, nil
 }
 
-// joins reports whether a process must be moved into the group: everywhere but in a cgroup v2, in which it is born.
-func joins(g *cgroup.Group) bool {
-	return g.Record().Mode != cgroup.V2 || g.JoinsByParent()
-}
-
 // cgroupFacts says what the plan needs to know of the container's cgroup.
 func cgroupFacts(g *cgroup.Group) plan.CgroupFacts {
 	if g == nil {
 		return plan.CgroupFacts{}
 	}
 	rec := g.Record()
-	f := plan.CgroupFacts{Unified: rec.Mode == cgroup.V2, Join: joins(g)}
+	f := plan.CgroupFacts{Unified: rec.Mode == cgroup.V2, Wait: g.JoinsByParent()}
 	for _, d := range rec.Dirs {
 		own := d.Mount + "/" + d.Path
 		if len(d.Controllers) == 0 {
@@ -247,6 +242,9 @@ func cgroupFacts(g *cgroup.Group) plan.CgroupFacts {
 				f.V1 = append(f.V1, plan.CgroupMount{Dir: filepath.Base(d.Mount), Own: own, Unified: true})
 			}
 			continue
+		}
+		if !f.Wait {
+			f.Joins++
 		}
 		m := plan.CgroupMount{Dir: filepath.Base(d.Mount), Params: d.Controllers, Own: own}
 		if len(d.Controllers) > 1 {

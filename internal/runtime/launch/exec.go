@@ -41,7 +41,7 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 		return nil, err
 	}
 	p, err := compileExec(o)
-	f := &files{spec: o.Spec, initPidfd: o.PIDFD, initPID: o.PID, numbers: map[string]int{}}
+	f := &files{spec: o.Spec, group: o.Group, initPidfd: o.PIDFD, initPID: o.PID, numbers: map[string]int{}}
 	defer f.close()
 	if err == nil {
 		err = f.open(p.Files)

@@ -3,10 +3,12 @@ package launch
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -16,6 +18,7 @@ import (
 type files struct {
 	spec      *specs.Spec
 	dir       string
+	group     *cgroup.Group
 	initPidfd int // exec: the container's
 	initPID   int
 
@@ -25,6 +28,15 @@ type files struct {
 
 // open opens everything that list asks for.
 func (f *files) open(list []plan.FileWant) error {
+	if f.group != nil && !f.group.JoinsByParent() {
+		fds, err := f.group.ProcsFDs()
+		if err != nil {
+			return err
+		}
+		for i, fd := range fds {
+			f.numbers["cgroup."+strconv.Itoa(i)] = fd
+		}
+	}
 	for i := range list {
 		w := &list[i]
 		if _, have := f.numbers[w.Name]; have {

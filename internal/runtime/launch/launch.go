@@ -58,7 +58,6 @@ type run struct {
 	plan  *plan.Plan
 	o     *Options
 	copy  [2]int // tmpcopyup: from, to
-	moved chan error
 }
 
 // Create makes the container and returns when it waits for Start or, with Run, when its program runs. On an error nothing is left of the
@@ -74,7 +73,6 @@ func Create(ctx context.Context, o *Options) (*Child, error) {
 		return nil, err
 	}
 	defer r.files.close()
-	r.moveTo(o.Group, "", birth)
 	restoreOpenFiles()
 	if r.p, err = birth.Run(&forkexec.Command{Ops: r.plan.Ops, Mems: r.plan.Mems, Files: r.files.numbers}); err != nil {
 		return nil, err
@@ -130,26 +128,12 @@ func (o *Options) prepare() (*run, error) {
 			return nil, err
 		}
 	}
-	f := &files{spec: o.Spec, dir: o.Dir, numbers: map[string]int{}}
+	f := &files{spec: o.Spec, dir: o.Dir, group: o.Group, numbers: map[string]int{}}
 	if err := f.open(p.Files); err != nil {
 		f.close()
 		return nil, err
 	}
 	return &run{files: f, plan: p, o: o, copy: [2]int{-1, -1}}, nil
-}
-
-// moveTo moves the child into cgroups that it was not born in, beside its first steps. The list waits for it where it must.
-func (r *run) moveTo(group *cgroup.Group, sub string, birth *forkexec.Birth) {
-	if group == nil || !joins(group) {
-		return
-	}
-	r.moved = make(chan error, 1)
-	go func() {
-		if pid := birth.PID(); pid > 0 {
-			r.moved <- group.AddProcess(pid, sub)
-		}
-		close(r.moved)
-	}()
 }
 
 // step answers the child's next event. done is true when the container is created, or its program runs.
@@ -168,7 +152,7 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 	case plan.BarrierMap:
 		err = writeMaps(r.p.PID, r.o.Spec)
 	case plan.BarrierCgroup:
-		err = <-r.moved
+		err = r.o.Group.AddProcess(r.p.PID, "")
 	case plan.BarrierHooks:
 		err = r.prepared(ctx)
 	case plan.BarrierPivot:

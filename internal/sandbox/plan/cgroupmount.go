@@ -11,7 +11,6 @@ import (
 // cgroup shows the container its own cgroups: through its cgroup namespace, where it has one, else by a bind mount of its own
 // directories (config-linux.md: a mount of type cgroup shows the cgroup of the container).
 func (b *builder) cgroup(dest string, m *specs.Mount, o *rootfs.Options) error {
-	b.cgroupReady(false)
 	facts := &b.in.Facts.Cgroup
 	why := "the container's own cgroup on " + dest
 	private := (b.newNS|b.joinFlags())&unix.CLONE_NEWCGROUP != 0

@@ -45,7 +45,7 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 		}
 	}
 	b.early()
-	b.cgroupReady(true)
+	b.cgroups(true)
 	if affinity != nil {
 		if err := b.affinity("process.execCPUAffinity.final", affinity.Final); err != nil {
 			return nil, err

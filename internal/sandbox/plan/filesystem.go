@@ -35,7 +35,6 @@ func (b *builder) filesystem() error {
 	if err := b.console(); err != nil {
 		return err
 	}
-	b.cgroupReady(false)
 	if h := b.spec.Hooks; h != nil && len(h.CreateContainer) > 0 {
 		b.barrier(BarrierPivot, "the root is ready, the old one still there: createContainer hooks")
 	}
@@ -62,7 +61,6 @@ func (b *builder) chrootOnly(path string) error {
 		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "linux.namespaces: mounts, masked paths or a read-only root without a mount namespace"),
 			"add {\"type\": \"mount\"} to linux.namespaces: without it they would change the host")
 	}
-	b.cgroupReady(false)
 	b.add(
 		op.Openat(op.AtCwd, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).To(root).Because("root.path"),
 		op.Fchdir(op.At(root)).Because("root.path"),

@@ -63,9 +63,7 @@ func (b *builder) namespaces() {
 	if simple {
 		b.p.CloneFlags = CloneFlags(b.spec)
 	}
-	if !simple || b.in.Hooks {
-		b.cgroupReady(!simple)
-	}
+	b.cgroups(!simple)
 	for _, n := range b.joinNS {
 		fd := b.want(FileWant{Name: "ns." + string(n.Type), Kind: Namespace, Path: n.Path})
 		b.add(op.Setns(fd, ns(n.Type)).Because("join the " + string(n.Type) + " namespace " + n.Path))
@@ -75,7 +73,7 @@ func (b *builder) namespaces() {
 	}
 	rest := b.newNS
 	if simple {
-		rest &= unix.CLONE_NEWTIME // the cgroup namespace is made in cgroupReady
+		rest &= unix.CLONE_NEWTIME // the cgroup namespace is made in cgroups
 	}
 	if rest != 0 {
 		b.add(op.Unshare(rest).Because("new namespaces: " + nsNames(rest)).
@@ -115,16 +113,15 @@ func CloneFlags(spec *specs.Spec) (flags uint64) {
 	return flags &^ later
 }
 
-// cgroupReady waits until the runtime has moved the process into its cgroups, and then makes the cgroup namespace, whose root is there.
-// Moving takes the kernel long (an RCU grace period for each hierarchy of v1), so it goes on beside the mounts where it can. With
-// unshared, the namespace is made with the others.
-func (b *builder) cgroupReady(unshared bool) {
-	if b.grouped {
-		return
+// cgroups puts the process into the container's cgroups, if it was not born in them, and then makes the cgroup namespace, whose root is
+// where the process is; with unshared, that is made with the others. A single thread that writes 0 into the tasks file of a v1 hierarchy
+// takes none of the kernel's locks that make moving a process slow (kernel/cgroup/cgroup.c, cgroup_procs_write_start).
+func (b *builder) cgroups(unshared bool) {
+	for i := range b.in.Facts.Cgroup.Joins {
+		b.add(op.Write(b.want(FileWant{Name: "cgroup." + itoa(i), Kind: CgroupTasks}), "0").Because("join the container's cgroup"))
 	}
-	b.grouped = true
-	if b.in.Facts.Cgroup.Join {
-		b.barrier(BarrierCgroup, "in the container's cgroups")
+	if b.in.Facts.Cgroup.Wait {
+		b.barrier(BarrierCgroup, "in the container's cgroup")
 	}
 	if !unshared && b.newNS&unix.CLONE_NEWCGROUP != 0 {
 		b.add(op.Unshare(unix.CLONE_NEWCGROUP).Because("a cgroup namespace: the container's cgroup is its root"))

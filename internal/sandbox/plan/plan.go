@@ -50,7 +50,8 @@ type Label struct {
 // CgroupFacts says what a mount of type cgroup shows and what must be joined.
 type CgroupFacts struct {
 	Unified bool          // cgroup v2 alone
-	Join    bool          // the runtime moves the child into its cgroups (v1: there is no being born in one)
+	Joins   int           // v1: how many descriptors cgroup.0, cgroup.1 ... of a hierarchy's tasks file there are
+	Wait    bool          // the runtime moves the child into its cgroup: a rootless one that systemd made
 	V1      []CgroupMount // hierarchies to show, for v1 and hybrid
 	Own     string        // v2: absolute host path of the container's own cgroup
 }
@@ -90,15 +91,16 @@ type FileKind uint8
 
 // Kinds of descriptors.
 const (
-	HostProc  FileKind = iota // the host's /proc, O_PATH, verified
-	Namespace                 // a namespace file, O_RDONLY
-	Tree                      // open_tree(2) clone of Path
-	TreeIDMap                 // the same, shown through a mapping
-	StartFIFO                 // the FIFO that `start` writes into, O_RDWR
-	ReplyFIFO                 // the FIFO that tells `start` the outcome, O_RDWR
-	HookState                 // a memory file with the container's state, for a hook's standard input
-	InitPidfd                 // the pidfd of the container to join
-	InitRoot                  // the root directory of the container to join, O_PATH
+	HostProc    FileKind = iota // the host's /proc, O_PATH, verified
+	Namespace                   // a namespace file, O_RDONLY
+	Tree                        // open_tree(2) clone of Path
+	TreeIDMap                   // the same, shown through a mapping
+	CgroupTasks                 // the tasks file of a v1 cgroup, O_WRONLY
+	StartFIFO                   // the FIFO that `start` writes into, O_RDWR
+	ReplyFIFO                   // the FIFO that tells `start` the outcome, O_RDWR
+	HookState                   // a memory file with the container's state, for a hook's standard input
+	InitPidfd                   // the pidfd of the container to join
+	InitRoot                    // the root directory of the container to join, O_PATH
 )
 
 // Barriers at which the child waits for the parent.
@@ -142,7 +144,6 @@ type builder struct {
 	proc    op.Arg // procfs for our own writes
 	nullDev bool
 	forked  bool
-	grouped bool // cgroupReady was here
 	files   map[string]bool
 }
 
