@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,9 +80,20 @@ func probeChild(args []string, stdout io.Writer) int {
 	return 0
 }
 
-// result makes the call and judges what came back.
+// answerTime is how long a call may take. None of them waits for anything, so one that does not come back has lost its thread: a
+// filter may kill the calling thread alone (SECCOMP_RET_KILL_THREAD, what runc 1.1 does for foreign calls).
+const answerTime = 2 * time.Second
+
+// result makes the call, on a goroutine whose thread may die, and judges what came back.
 func (p probe) result() item {
-	err := p.call()
+	done := make(chan error, 1)
+	go func() { done <- p.call() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-time.After(answerTime):
+		return item{p.name, "the calling thread is killed", holds}
+	}
 	var errno syscall.Errno
 	switch {
 	case err == nil:

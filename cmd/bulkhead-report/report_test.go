@@ -12,15 +12,15 @@ import (
 // TestMain lets the test binary be the child that makes the calls, as the program is its own.
 func TestMain(m *testing.M) {
 	if len(os.Args) >= 2 && os.Args[1] == childArg {
-		if os.Getenv(killVariable) != "" {
-			killKeyctl()
+		if action := os.Getenv(killVariable); action != "" {
+			killKeyctl(action == "thread")
 		}
 		os.Exit(probeChild(os.Args[2:], os.Stdout))
 	}
 	os.Exit(m.Run())
 }
 
-// killVariable makes the child load a filter that kills whoever calls keyctl.
+// killVariable makes the child load a filter that kills whoever calls keyctl: the whole process, or the calling thread.
 const killVariable = "BULKHEAD_REPORT_TEST_KILL"
 
 // tree makes a file system for a view: a name that ends in / is a directory, a value that begins with -> a symbolic link.
@@ -189,16 +189,22 @@ func TestMounts(t *testing.T) {
 
 // TestKilled shows that a filter that kills its caller does not end the report.
 func TestKilled(t *testing.T) {
-	t.Setenv(killVariable, "1")
-	items := runProbes(probes())
-	if len(items) != len(probes()) {
-		t.Fatalf("%d items of %d probes", len(items), len(probes()))
-	}
-	if got := find(t, items, "keyctl"); got.Verdict != holds || !strings.Contains(got.Value, "bad system call") {
-		t.Errorf("keyctl: %+v", got)
-	}
-	if got := find(t, items, "clone3"); strings.Contains(got.Value, "killed") {
-		t.Errorf("clone3: %+v", got)
+	for _, c := range []struct{ action, want string }{{"process", "bad system call"}, {"thread", "the calling thread is killed"}} {
+		t.Run(c.action, func(t *testing.T) {
+			t.Setenv(killVariable, c.action)
+			items := runProbes(probes())
+			if len(items) != len(probes()) {
+				t.Fatalf("%d items of %d probes", len(items), len(probes()))
+			}
+			if got := find(t, items, "keyctl"); got.Verdict != holds || !strings.Contains(got.Value, c.want) {
+				t.Errorf("keyctl: %+v", got)
+			}
+			for _, name := range []string{"clone3", "foreign entry (x32)"} { // one before, one behind
+				if got := find(t, items, name); strings.Contains(got.Value, "killed") {
+					t.Errorf("%s: %+v", name, got)
+				}
+			}
+		})
 	}
 }
 

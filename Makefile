@@ -1,0 +1,100 @@
+# `make` or `make help` lists what there is.
+
+SHELL := /bin/bash
+GO ?= go
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 20s
+COUNT ?= 30
+
+export CGO_ENABLED := 0
+
+MODULE := github.com/bulkhead-engine/bulkhead
+BUILD := $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+TOOL := $(GO) tool -modfile=tools/go.mod
+PROGRAMS := $(notdir $(wildcard cmd/*))
+EMBEDDED := cmd/bulkhead-demo/embed/bulkhead-report
+# What is not tested against a running container is a unit; test/* are suites of their own.
+UNITS = $(shell $(GO) list ./... | grep -v -e '/test/' -e '/internal/archtest$$')
+# Suites share the machine's cgroups and mounts, so one runs after the other, and never from the cache.
+SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
+
+.DEFAULT_GOAL := help
+.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-readme fuzz bench run install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(EMBEDDED) ## static programs into bin/
+	@mkdir -p bin
+	$(BUILD) -o bin/ ./cmd/...
+
+# The demo carries the report program as its image. It is built, not committed; go build and go vet do without it.
+$(EMBEDDED): $(wildcard cmd/bulkhead-report/*.go) go.mod
+	$(BUILD) -o $@ ./cmd/bulkhead-report
+
+run: build ## show a hardened container from inside (root: all limits; a user: rootless)
+	bin/bulkhead-demo
+
+needs: ## install what the tests need, on Debian, as root
+	test/install
+
+STAGES := needs lint arch unit test-script test-conformance test-attack test-readme
+
+test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -conformance, -attack, -readme
+	@set -e; for stage in $(STAGES); do \
+		start=$$SECONDS; echo "=== $$stage" >&2; \
+		$(MAKE) --no-print-directory $$stage; \
+		echo "=== $$stage: $$((SECONDS - start)) s" >&2; \
+	done
+
+check: lint arch unit ## quick: no container is started as another user than you
+
+lint: ## gofmt, vet, gofumpt, staticcheck
+	@out=$$(gofmt -l $$(git ls-files -c -o --exclude-standard '*.go' | grep -v /testdata/)); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
+	$(GO) vet ./...
+	@out=$$($(TOOL) gofumpt -l $$(git ls-files -c -o --exclude-standard '*.go' | grep -v /testdata/)); test -z "$$out" || { echo "gofumpt: $$out (make fmt)"; exit 1; }
+	$(TOOL) staticcheck ./...
+
+fmt: ## format the sources
+	$(TOOL) gofumpt -w $$(git ls-files -c -o --exclude-standard '*.go' | grep -v /testdata/)
+
+arch: ## hold the tree to ARCHITECTURE.md and the budgets
+	$(GO) test -count=1 ./internal/archtest
+
+unit: build ## tests of the packages
+	BULKHEAD_TEST_STRICT=1 $(GO) test -timeout 15m $(UNITS)
+
+test-script: build ## the command line, test/script/*.txtar
+	$(SUITE) ./test/script/...
+
+test-conformance: build ## against runc, crun, libseccomp, podman, containerd
+	$(SUITE) ./test/conformance/...
+
+test-attack: build ## hostile images, volumes and processes
+	$(SUITE) ./test/attack/...
+
+test-readme: build ## the quick start of README.md, as it stands there
+	$(SUITE) ./test/readme/...
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' internal); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "== $$(dirname $$file) $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+		done; \
+	done
+
+bench: build ## start, exec and remove containers, beside runc, crun and bubblewrap; COUNT=30 rounds
+	$(GO) run ./bench -n $(COUNT)
+
+install: build ## programs into DESTDIR/PREFIX: bulkhead-runtime into bin, helpers into libexec/bulkhead
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead
+	install -m 0755 bin/bulkhead-runtime $(DESTDIR)$(PREFIX)/bin/
+	@for p in $(filter-out bulkhead-runtime bulkhead-demo,$(PROGRAMS)); do \
+		echo install $$p; install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/libexec/bulkhead/; \
+	done
+
+clean: ## remove what was built
+	rm -rf bin build $(EMBEDDED)
