@@ -55,7 +55,7 @@ type invocation struct {
 func commands() []*command {
 	return []*command{
 		createCommand(), startCommand(), runCommand(), execCommand(), stateCommand(), listCommand(), psCommand(), killCommand(), deleteCommand(),
-		pauseCommand(), resumeCommand(), updateCommand(), specCommand(), featuresCommand(), explainCommand(),
+		pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(), specCommand(), featuresCommand(), explainCommand(),
 		refusedCommand("checkpoint"), refusedCommand("restore"),
 	}
 }
