@@ -1,0 +1,201 @@
+package attack
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/bench/dockerbundle"
+)
+
+const module = "github.com/bulkhead-engine/bulkhead"
+
+var (
+	work             string   // everything of this run is below it
+	careless, target *program // the runtime that must fall, and the one that must not
+	idPrefix         = fmt.Sprintf("attack-%d-", os.Getpid())
+)
+
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 {
+		fmt.Println("skipped: attacks need root")
+		return
+	}
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) int {
+	var err error
+	if work, err = os.MkdirTemp("", "bulkhead-attack-"); err != nil {
+		fmt.Println("create work directory:", err)
+		return 1
+	}
+	defer os.RemoveAll(work)
+	if err := os.Chmod(work, 0o755); err != nil { // users of other ids must reach the images
+		fmt.Println(err)
+		return 1
+	}
+	if err := prepare(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	code := m.Run()
+	killMarked(careless)
+	for _, left := range leftovers(3 * time.Second) {
+		fmt.Println("left behind:", left)
+		code = 1
+	}
+	killMarked(target)
+	sweep()
+	return code
+}
+
+// sweep takes away what found has reported, so that a bad runtime under test does not fill the machine.
+func sweep() {
+	for _, left := range found() {
+		kind, rest, _ := strings.Cut(left, " ")
+		switch fields := strings.Fields(rest); kind {
+		case "cgroup":
+			_ = os.Remove(rest) // a directory of cgroupfs; refused while a killed process is still in it
+		case "mount":
+			_ = syscall.Unmount(fields[4], syscall.MNT_DETACH) // proc_pid_mountinfo(5): the fifth field
+		}
+	}
+}
+
+// TestStarts is the ground under all others: a container without malice starts, joins, and says what it is told to. Without it,
+// a runtime that refuses everything would pass.
+func TestStarts(t *testing.T) {
+	for _, p := range []*program{careless, target} {
+		b := newBundle(t, "/bin/echo", "hello")
+		if out, code := p.run(t, b); code != 0 || out != "hello\n" {
+			t.Errorf("%s run: exit status %d: %q", p.name, code, out)
+		}
+		id, _ := p.start(t, newBundle(t, "/bin/sleep", "1000"))
+		if out, code := p.call(t, "exec", id, "/bin/echo", "hello"); code != 0 || out != "hello\n" {
+			t.Errorf("%s exec: exit status %d: %q", p.name, code, out)
+		}
+	}
+}
+
+func prepare() error {
+	image := filepath.Join(work, "image")
+	if err := dockerbundle.Rootfs(image); err != nil {
+		return err
+	}
+	careless = &program{name: "careless", path: filepath.Join(work, "careless")}
+	target = &program{name: "runtime", path: os.Getenv("RUNTIME")}
+	builds := map[string]string{
+		careless.path:                    module + "/test/attack/careless",
+		filepath.Join(image, "attacker"): module + "/test/attack/attacker",
+	}
+	if target.path == "" {
+		target.path = filepath.Join(work, "bulkhead-runtime")
+		builds[target.path] = module + "/cmd/bulkhead-runtime"
+	}
+	for output, pkg := range builds {
+		cmd := exec.Command("go", "build", "-o", output, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
+		}
+	}
+	for _, p := range []*program{careless, target} {
+		p.root = filepath.Join(work, "state-"+p.name)
+		p.mark = "ATTACK_MARK=" + filepath.Base(work) + "-" + p.name
+	}
+	return nil
+}
+
+// leftovers lists what the runtime under test did not clean up, after giving the kernel some time to finish its own part.
+func leftovers(patience time.Duration) []string {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		list := found()
+		if len(list) == 0 || time.Now().After(deadline) {
+			return list
+		}
+	}
+}
+
+func found() []string {
+	var list []string
+	for _, pid := range marked(target) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		list = append(list, fmt.Sprintf("process %d %q", pid, line))
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return append(list, err.Error())
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, work) {
+			list = append(list, "mount "+strings.TrimSpace(line))
+		}
+	}
+	list = append(list, cgroups()...)
+	if entries, err := os.ReadDir(target.root); err == nil {
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), idPrefix) {
+				list = append(list, "state "+e.Name())
+			}
+		}
+	}
+	return list
+}
+
+// cgroups lists the cgroups of our containers, two levels below each hierarchy's root and below the cgroup of this process.
+func cgroups() []string {
+	var list []string
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*", "/sys/fs/cgroup/*/*/*", "/sys/fs/cgroup/*/*/*/*"} {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			return append(list, err.Error())
+		}
+		for _, m := range matches {
+			if strings.HasPrefix(filepath.Base(m), idPrefix) {
+				list = append(list, "cgroup "+m)
+			}
+		}
+	}
+	return list
+}
+
+// marked lists the processes of a runtime and of its containers: they carry its mark in their environment, or are in one of
+// its cgroups. Zombies are gone already.
+func marked(p *program) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var list []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		environ, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
+		group, _ := os.ReadFile("/proc/" + e.Name() + "/cgroup")
+		status, _ := os.ReadFile("/proc/" + e.Name() + "/status")
+		if strings.Contains(string(status), "State:\tZ") || strings.Contains(string(status), "State:\tX") {
+			continue
+		}
+		if strings.Contains(string(environ), p.mark) || (p == target && strings.Contains(string(group), "/"+idPrefix)) {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+func killMarked(p *program) {
+	for _, pid := range marked(p) {
+		if proc, err := os.FindProcess(pid); err == nil {
+			_ = proc.Kill() // it may have ended meanwhile
+		}
+	}
+}
