@@ -36,10 +36,11 @@ type graph struct {
 	nodes   []node
 	known   map[node]ref // nodes made by unique
 	returns []ref        // nodes made by action: a handful
+	budget  int          // steps that simplify may still take
 }
 
 func newGraph() *graph {
-	return &graph{nodes: make([]node, 0, 512), known: make(map[node]ref, 64)}
+	return &graph{nodes: make([]node, 0, 512), known: make(map[node]ref, 64), budget: 4 * simplifyBudget}
 }
 
 // add appends a node.

@@ -46,15 +46,19 @@ func steps(conds []cond, wide bool) []step {
 		default:
 			class = 1
 		}
-		hi := step{c.arg*2 + 1, class, 0, uint32(c.value >> 32), uint32(c.mask >> 32)}
+		op := uint8(0)
+		if c.masked {
+			op = 16
+		}
+		hi := step{c.arg*2 + 1, class, op, uint32(c.value >> 32), uint32(c.mask >> 32)}
 		if wide {
 			out = append(out, hi)
 			if class != 3 {
-				hi.op = 1
+				hi.op++
 				out = append(out, hi)
 			}
 		}
-		out = append(out, step{c.arg * 2, class, 2 + uint8(c.op), uint32(c.value), uint32(c.mask)})
+		out = append(out, step{c.arg * 2, class, op + 2 + uint8(c.op), uint32(c.value), uint32(c.mask)})
 	}
 	return out
 }

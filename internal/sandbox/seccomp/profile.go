@@ -43,6 +43,7 @@ const (
 type cond struct {
 	arg         uint8
 	op          cmp
+	masked      bool   // written as MASKED_EQ; of consequence for order only
 	mask, value uint64 // mask is all ones but for MASKED_EQ; value has no bits outside it
 }
 
@@ -262,7 +263,7 @@ func parseArg(a *specs.LinuxSeccompArg, entry, i int) (cond, error) {
 	case specs.OpGreaterThan:
 		c.op = cmpGT
 	case specs.OpMaskedEqual:
-		c.op, c.mask, c.value = cmpEQ, a.Value, a.ValueTwo&a.Value
+		c.op, c.masked, c.mask, c.value = cmpEQ, true, a.Value, a.ValueTwo&a.Value
 	default:
 		return c, invalid(prefix()+"op", "unknown operator %q", string(a.Op))
 	}

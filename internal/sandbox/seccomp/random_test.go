@@ -96,3 +96,30 @@ func TestRandomProfilesAgree(t *testing.T) {
 		agree(t, ref, everywhere(t, ref.common(t, p, native), native), native)
 	})
 }
+
+// TestRandomOrderAgrees compares profiles whose conditional rules have different actions: errors and precedence must be libseccomp's,
+// for rules that compare for equality with plain or masked values.
+func TestRandomOrderAgrees(t *testing.T) {
+	ref := newReference(t)
+	rapid.Check(t, func(t *rapid.T) {
+		native := rapid.SampledFrom([]archID{archX8664, archAARCH64, archARM, archS390X}).Draw(t, "native")
+		p := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
+		actions := []specs.LinuxSeccompAction{specs.ActAllow, specs.ActKillProcess, specs.ActTrap}
+		for range rapid.IntRange(2, 5).Draw(t, "entries") {
+			s := specs.LinuxSyscall{Names: []string{"ioctl"}, Action: rapid.SampledFrom(actions).Draw(t, "action")}
+			for i := range rapid.UintRange(1, 2).Draw(t, "args") {
+				a := genArg(t, 3)
+				a.Index = i
+				a.Op = rapid.SampledFrom(orderOps).Draw(t, "op")
+				if a.Op == specs.OpMaskedEqual {
+					a.Value |= 1 // a mask of 0 is no condition; an unconditional rule hides what contradicts before it
+				}
+				s.Args = append(s.Args, a)
+			}
+			p.Syscalls = append(p.Syscalls, s)
+		}
+		agree(t, ref, p, native)
+	})
+}
+
+var orderOps = []specs.LinuxSeccompOperator{specs.OpEqualTo, specs.OpMaskedEqual}

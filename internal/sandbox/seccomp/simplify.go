@@ -1,7 +1,7 @@
 package seccomp
 
 // simplifyBudget bounds the work of simplify for one call; beyond it the graph stays as it is, which is right but longer. Without
-// a bound rules on many arguments could take exponential time.
+// a bound rules on many arguments could take exponential time. All calls together may take four times that.
 const simplifyBudget = 1 << 14
 
 // domain is what the checks passed so far tell of one word.
@@ -30,12 +30,14 @@ type simplifier struct {
 
 // simplify removes the checks whose outcome the checks before them imply, on each way from r.
 func (g *graph) simplify(r ref) ref {
-	s := simplifier{g, simplifyBudget}
+	s := simplifier{g, min(g.budget, simplifyBudget)}
+	before := s.budget
 	var known facts
 	for i := range known.words {
 		known.words[i].max = allBits
 	}
 	out := s.walk(r, &known)
+	g.budget -= before - s.budget
 	if s.budget <= 0 {
 		return r
 	}
