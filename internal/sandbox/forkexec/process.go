@@ -17,8 +17,11 @@ type Process struct {
 	PIDFD  int
 	sync   int
 	ops    []op.Op
-	before int // steps of ours before the first op
-	mid    int // the first process, when it has made another: to be reaped
+	before int      // steps of ours before the first op
+	memory [][]byte // what the child reads of ours until its first message
+	forks  bool     // the list makes the container's process: its messages may overtake the one that says so
+	early  []Event  // events that did
+	mid    int      // the first process, when it has made another: to be reaped
 }
 
 // An Event is what the child did next.
@@ -52,23 +55,53 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // Next waits for the next event. A failed op is a *StepError.
 func (p *Process) Next() (Event, error) {
 	for {
-		var buf [op.MsgSize]byte
-		oob := make([]byte, unix.CmsgSpace(4))
-		n, oobn, _, _, err := unix.Recvmsg(p.sync, buf[:], oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
+		if len(p.early) > 0 && (!p.forks || p.mid != 0) {
+			ev := p.early[0]
+			p.early = p.early[1:]
+			return ev, nil
 		}
-		if err == unix.ECONNRESET || err == nil && n == 0 {
-			return Event{Kind: Executed, FD: -1}, nil
-		}
+		ev, again, err := p.receive()
 		if err != nil {
-			return Event{}, errdef.Errorf(errdef.Internal, "receive from the container's first process: %w", err)
-		}
-		ev, again, err := p.message(buf[:n], oob[:oobn])
-		if !again {
+			p.findForked()
 			return ev, err
 		}
+		if again {
+			continue
+		}
+		if p.forks && p.mid == 0 && ev.Kind != Executed {
+			p.early = append(p.early, ev)
+			continue
+		}
+		return ev, nil
 	}
+}
+
+// findForked takes the message that names the container's process, which a failure of that process may have overtaken: Kill reaps it.
+func (p *Process) findForked() {
+	for p.forks && p.mid == 0 {
+		ev, again, err := p.receive()
+		if err != nil || !again && ev.Kind == Executed {
+			return
+		}
+	}
+}
+
+// receive takes one message. again means that it was no event.
+func (p *Process) receive() (ev Event, again bool, err error) {
+	var buf [op.MsgSize]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := unix.Recvmsg(p.sync, buf[:], oob, unix.MSG_CMSG_CLOEXEC)
+	if err == unix.EINTR {
+		return ev, true, nil
+	}
+	p.memory = nil // the child has left our memory, or is dead
+	if err == unix.ECONNRESET || err == nil && n == 0 {
+		return Event{Kind: Executed, FD: -1}, false, nil
+	}
+	if err != nil {
+		return ev, false, errdef.Errorf(errdef.Internal, "receive from the container's first process: %w", err)
+	}
+	return p.message(buf[:n], oob[:oobn])
 }
 
 func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {

@@ -2,8 +2,8 @@ package forkexec
 
 import (
 	"encoding/binary"
+	"runtime"
 	"strconv"
-	"sync"
 	"syscall"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -36,7 +36,7 @@ type Birth struct {
 	done       chan struct{}
 	pid, pidfd int
 	errno      syscall.Errno
-	block      []byte // what the child reads until it executes the memfd
+	memory     [][]byte // what the child reads until it executes the memfd
 }
 
 // Begin starts to make a child in new namespaces (CLONE_NEW* in flags) and, if cgroup is not -1, in the cgroup v2 whose directory it is.
@@ -64,14 +64,13 @@ func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
 		return nil, err
 	}
 	prelude.data[8] = op.MsgNotBorn
-	b.block = prelude.data
-	prelude.locate(uint64(addressOf(b.block)))
+	stack := make([]byte, 256) // the machine uses none; clone3 wants one with CLONE_VM to be safe
+	b.memory = [][]byte{prelude.data, stack}
+	prelude.locate(uint64(addressOf(prelude.data)))
 	go func() {
 		defer close(b.done)
-		stack := make([]byte, 256) // the machine uses none; clone3 wants one with CLONE_VM to be safe
-		b.pid, b.pidfd, b.errno = clone(unix.CLONE_VM|cloneClearSighand|unix.CLONE_PIDFD|flags, cgroup, addressOf(b.block), stack)
+		b.pid, b.pidfd, b.errno = clone(unix.CLONE_VM|cloneClearSighand|unix.CLONE_PIDFD|flags, cgroup, addressOf(prelude.data), stack)
 		closeFD(cgroup)
-		keep(b.block, stack)
 	}()
 	return b, nil
 }
@@ -93,19 +92,6 @@ func (b *Birth) prelude() []op.Op {
 		op.Raw("execveat", unix.SYS_EXECVEAT, op.Num(b.exe), op.Str(""), op.Strs([]string{"bulkhead-init"}), op.Strs(nil), op.Num(unix.AT_EMPTY_PATH)),
 	}
 }
-
-// keep holds what a child reads in the parent's memory until it has left it. The process is short and starts few children, so holding
-// it for good is the simplest that is right.
-func keep(blocks ...[]byte) {
-	keptMu.Lock()
-	kept = append(kept, blocks...)
-	keptMu.Unlock()
-}
-
-var (
-	keptMu sync.Mutex
-	kept   [][]byte
-)
 
 // Run links the list, seals it and lets the child execute it. On an error nothing is left. The result's Close must be called.
 func (b *Birth) Run(c *Command) (*Process, error) {
@@ -132,7 +118,7 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 		return nil, err
 	}
 	b.closeChild()
-	p := &Process{PID: b.pid, PIDFD: b.pidfd, sync: b.sync, ops: c.Ops, before: len(first)}
+	p := &Process{PID: b.pid, PIDFD: b.pidfd, sync: b.sync, ops: c.Ops, before: len(first), memory: b.memory, forks: forks(c.Ops)}
 	err = p.Continue()
 	if err == nil && len(names) > 0 {
 		fds := make([]int, len(names))
@@ -146,6 +132,16 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// forks reports whether the list ends the first process and goes on in one that it makes.
+func forks(ops []op.Op) bool {
+	for i := range ops {
+		if o := &ops[i]; o.Call == "clone" && o.Args[0].Num&(unix.CLONE_PARENT|unix.CLONE_FILES) == unix.CLONE_PARENT {
+			return true
+		}
+	}
+	return false
 }
 
 // PID waits until the child exists and returns its pid, 0 if it could not be made: Run says why.
@@ -164,6 +160,7 @@ func (b *Birth) Abort() {
 		_, _ = wait4(b.pid)
 		unix.Close(b.pidfd)
 	}
+	runtime.KeepAlive(b.memory)
 }
 
 func (b *Birth) closeChild() {
