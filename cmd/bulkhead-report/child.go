@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -80,19 +82,36 @@ func probeChild(args []string, stdout io.Writer) int {
 	return 0
 }
 
-// answerTime is how long a call may take. None of them waits for anything, so one that does not come back has lost its thread: a
-// filter may kill the calling thread alone (SECCOMP_RET_KILL_THREAD, what runc 1.1 does for foreign calls).
-const answerTime = 2 * time.Second
+// answerTime is how long a call may take. None of them waits for anything.
+const answerTime = 10 * time.Second
 
-// result makes the call, on a goroutine whose thread may die, and judges what came back.
+// result makes the call on a thread of its own and judges what came back. A filter may kill the calling thread alone
+// (SECCOMP_RET_KILL_THREAD, what runtimes do with foreign calls); then the thread is gone and no answer comes.
 func (p probe) result() item {
+	var tid atomic.Int64
 	done := make(chan error, 1)
-	go func() { done <- p.call() }()
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		tid.Store(int64(unix.Gettid()))
+		done <- p.call()
+	}()
 	var err error
-	select {
-	case err = <-done:
-	case <-time.After(answerTime):
-		return item{p.name, "the calling thread is killed", holds}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(answerTime)
+wait:
+	for {
+		select {
+		case err = <-done:
+			break wait
+		case <-timeout:
+			return item{p.name, "no answer", fact}
+		case <-tick.C:
+			if id := tid.Load(); id != 0 && dead(id) && len(done) == 0 {
+				return item{p.name, "the calling thread is killed", holds}
+			}
+		}
 	}
 	var errno syscall.Errno
 	switch {
@@ -105,6 +124,16 @@ func (p probe) result() item {
 	default:
 		return item{p.name, errnoName(errno), holds}
 	}
+}
+
+// dead reports whether a thread of this process is gone, or a zombie as a leader stays until the last thread ends, proc_pid_stat(5).
+func dead(tid int64) bool {
+	stat, err := os.ReadFile("/proc/self/task/" + strconv.FormatInt(tid, 10) + "/stat")
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	_, state, _ := strings.Cut(string(stat), ") ") // our own name has no parenthesis
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
 func errnoName(errno syscall.Errno) string {

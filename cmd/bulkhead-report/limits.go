@@ -90,14 +90,18 @@ var rlimitNames = []struct {
 	{"rttime", unix.RLIMIT_RTTIME}, {"sigpending", unix.RLIMIT_SIGPENDING}, {"stack", unix.RLIMIT_STACK},
 }
 
-// rlimits prints the process's resource limits, soft:hard. Go raises the soft limit of descriptors at start, so that one shows twice
-// the hard limit.
+// rlimits prints the process's resource limits, soft:hard, getrlimit(2). A Go program raises its soft limit of descriptors as it starts,
+// so that of nofile says nothing about the container.
 func rlimits() []item {
 	var items []item
 	for _, r := range rlimitNames {
 		var lim unix.Rlimit
 		if err := unix.Getrlimit(r.id, &lim); err != nil {
 			items = append(items, item{r.name, reason(err), fact})
+			continue
+		}
+		if r.id == unix.RLIMIT_NOFILE {
+			items = append(items, item{r.name, "hard limit " + rlimitText(lim.Max), fact})
 			continue
 		}
 		items = append(items, item{r.name, rlimitText(lim.Cur) + ":" + rlimitText(lim.Max), fact})

@@ -18,8 +18,8 @@ type Row struct {
 
 // ParseTable finds the table in the page and returns its rows in order.
 //
-// The third column is a list of backquoted words: `sandbox/op` is internal/sandbox/op, a word that begins with cmd/ or test/ stands for
-// itself, and a word whose first element has a dot (`golang.org/x/sys`) is a module of others. A dash means nothing.
+// The third column is a list of backquoted words: `sandbox/op` is internal/sandbox/op, a word that begins with bench/, cmd/ or test/
+// stands for itself, and a word whose first element has a dot (`golang.org/x/sys`) is a module of others. A dash means nothing.
 func ParseTable(page string) ([]Row, error) {
 	lines := strings.Split(page, "\n")
 	start := -1
@@ -74,7 +74,8 @@ func parseRow(line string) (Row, error) {
 // importOf turns a word of the third column into a directory or an import path.
 func importOf(word string) string {
 	first, _, _ := strings.Cut(word, "/")
-	if strings.Contains(first, ".") || first == "cmd" || first == "test" || first == "internal" {
+	switch {
+	case strings.Contains(first, "."), first == "bench", first == "cmd", first == "internal", first == "test":
 		return word
 	}
 	return "internal/" + word

@@ -56,6 +56,9 @@ var calls = []callGroup{
 	{grant{"preadv2 pwritev2 futimesat eventfd signalfd inotify_init futex_waitv epoll_pwait2 getcpu rt_tgsigqueueinfo io_cancel setfsuid setfsgid timerfd_gettime", Compat, "newer or older twins of calls that are granted; the C libraries use those"}, nil},
 }
 
+// compatSocket stands in for the groups of socket at Compat.
+var compatSocket = callGroup{grant{"socket", Compat, "all families but AF_ALG and AF_VSOCK, which reach the host from any namespace"}, exceptAlgVsock}
+
 // refused are calls that a program may expect to exist, so they fail with EPERM as they do without the right; whatever is in neither
 // table is unknown and fails with ENOSYS, as on an older kernel, so that programs fall back to what they did there.
 var refused = []wall{

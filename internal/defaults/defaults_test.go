@@ -226,6 +226,8 @@ func holdsAll(conditions []specs.LinuxSeccompArg, args [6]uint64) bool {
 			ok = v != c.Value
 		case specs.OpGreaterThan:
 			ok = v > c.Value
+		case specs.OpLessThan:
+			ok = v < c.Value
 		case specs.OpMaskedEqual:
 			ok = v&c.Value == c.ValueTwo
 		}
@@ -273,6 +275,10 @@ var decisions = []struct {
 	{Hardened, "socket", []uint64{1<<32 | 38, 1}, eafnosupport}, // AF_ALG to the kernel
 	{Hardened, "socket", []uint64{15, 1}, eafnosupport},         // AF_KEY
 	{Untrusted, "socket", []uint64{16, 3, 0}, enosys},
+	{Compat, "socket", []uint64{17, 3, 0}, 0},
+	{Compat, "socket", []uint64{16, 3, 12}, 0},
+	{Compat, "socket", []uint64{38, 5, 0}, enosys},
+	{Compat, "socket", []uint64{40, 1, 0}, enosys},
 	{Hardened, "ioctl", []uint64{0, 0x5401}, 0},
 	{Hardened, "ioctl", []uint64{0, 0x5413}, 0},
 	{Hardened, "ioctl", []uint64{0, tiocsti}, eperm},

@@ -44,10 +44,8 @@ func Explain(level Level) []Entry {
 			out = append(out, Entry{"sysctl", s.value + "=" + s.setting, s.reason})
 		}
 	}
-	for _, g := range calls {
-		if level >= g.from {
-			out = appendGrants(out, "call", splitGrant(g.grant))
-		}
+	for _, g := range levelCalls(level) {
+		out = appendGrants(out, "call", splitGrant(g.grant))
 	}
 	for _, w := range standing(refused, level) {
 		for _, name := range strings.Fields(w.value) {

@@ -98,6 +98,12 @@ var localSockets = func() *guard {
 	return g
 }()
 
+// exceptAlgVsock lets through all families but AF_ALG (38) and AF_VSOCK (40), which are not namespaced. No rule says no: i386 makes
+// sockets by socketcall(2), whose arguments a filter cannot see, and there a no would contradict the yes.
+var exceptAlgVsock = &guard{allow: [][]specs.LinuxSeccompArg{
+	{{Index: 0, Value: 38, Op: specs.OpLessThan}}, {equal(0, 39)}, {{Index: 0, Value: 40, Op: specs.OpGreaterThan}},
+}}
+
 // routeNetlink lets through netlink of protocol 0, and answers other protocols as a kernel without them does.
 var routeNetlink = &guard{
 	allow: [][]specs.LinuxSeccompArg{{equal(0, afNetlink), equal(2, netlinkRoute)}},
@@ -142,13 +148,11 @@ func Seccomp(level Level) *specs.LinuxSeccomp {
 	errno := uint(enosys)
 	profile := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, DefaultErrnoRet: &errno, Architectures: architectures(level)}
 	var plain []string
-	for _, g := range calls {
-		switch {
-		case level < g.from:
-		case g.guard == nil:
-			plain = append(plain, strings.Fields(g.value)...)
-		default:
-			profile.Syscalls = append(profile.Syscalls, g.guard.rules(strings.Fields(g.value))...)
+	for _, g := range levelCalls(level) {
+		if names := strings.Fields(g.value); g.guard == nil {
+			plain = append(plain, names...)
+		} else {
+			profile.Syscalls = append(profile.Syscalls, g.guard.rules(names)...)
 		}
 	}
 	var no []string
@@ -156,6 +160,20 @@ func Seccomp(level Level) *specs.LinuxSeccomp {
 		no = append(no, strings.Fields(w.value)...)
 	}
 	return addPlain(profile, plain, no)
+}
+
+// levelCalls returns the groups of the level.
+func levelCalls(level Level) []callGroup {
+	var out []callGroup
+	for _, g := range calls {
+		if level >= g.from && !(level == Compat && g.value == "socket") {
+			out = append(out, g)
+		}
+	}
+	if level == Compat {
+		out = append(out, compatSocket)
+	}
+	return out
 }
 
 func addPlain(profile *specs.LinuxSeccomp, yes, no []string) *specs.LinuxSeccomp {
