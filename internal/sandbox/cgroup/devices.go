@@ -98,7 +98,8 @@ func defaultDevices() []rule {
 	}
 }
 
-// newFilter reads the rules of the specification and adds the default devices. Everything is denied to begin with.
+// newFilter reads the rules of the specification. Everything is denied to begin with. Where that stays the default, the default devices are
+// added at the end, as runc does; where the rules allow everything, what they except stays excepted.
 func newFilter(list []specs.LinuxDeviceCgroup) (*filter, error) {
 	f := &filter{}
 	for i := range list {
@@ -106,8 +107,10 @@ func newFilter(list []specs.LinuxDeviceCgroup) (*filter, error) {
 			return nil, errdef.Errorf(errdef.Invalid, "linux.resources.devices[%d]: %w", i, err)
 		}
 	}
-	for _, r := range defaultDevices() {
-		f.add(r)
+	if !f.allow {
+		for _, r := range defaultDevices() {
+			f.add(r)
+		}
 	}
 	return f, nil
 }

@@ -119,7 +119,7 @@ func (g *Group) Record() Record {
 func FromRecord(r Record) (*Group, error) {
 	g := &Group{mode: r.Mode, rootless: r.Rootless, unit: unit{slice: r.Slice, name: r.Unit}}
 	for _, rd := range r.Dirs {
-		if err := checkPath(rd.Path); err != nil || !strings.HasPrefix(rd.Mount, "/") {
+		if err := checkPath(rd.Path); err != nil || rd.Path[0] == '/' || !strings.HasPrefix(rd.Mount, "/") {
 			return nil, errdef.Errorf(errdef.Invalid, "cgroup record: %q on %q is no cgroup", rd.Path, rd.Mount)
 		}
 		g.addDir(&Hierarchy{Controllers: rd.Controllers, Mount: rd.Mount}, rd.Path)
