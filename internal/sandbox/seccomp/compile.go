@@ -121,11 +121,6 @@ func (c *compiler) numbers(s *spans, id archID) error {
 	for i := range c.p.calls {
 		t.call(&c.p.calls[i], i)
 	}
-	if c.p.notify && id == c.p.archs[0] {
-		if err := t.handover(); err != nil {
-			return err
-		}
-	}
 	end, beyond := t.last, c.beyond
 	if t.last < 0 && t.lastP < 0 {
 		beyond = c.deflt
@@ -153,22 +148,6 @@ func (c *compiler) numbers(s *spans, id archID) error {
 	}
 	s.add(privateBase+uint32(t.lastP+1), c.beyond, 1)
 	return nil
-}
-
-// handover checks that the process that installs the filter can still pass the listener on.
-func (t *table) handover() error {
-	action, rules := t.deflt, 0
-	if id, ok := lookup("sendmsg"); ok && t.a.nr[id] != absent {
-		d := &t.slots[t.a.nr[id]]
-		rules = len(d.rules)
-		if d.decided {
-			action = d.action
-		}
-	}
-	if rules == 0 && (action == retAllow || action == retLog) {
-		return nil
-	}
-	return invalid("syscalls", "sendmsg must be allowed without conditions, because SCMP_ACT_NOTIFY's listener is handed over by it")
 }
 
 // Weights of what the search looks for, see spans. Calls that look at arguments come first, because the kernel cannot answer them

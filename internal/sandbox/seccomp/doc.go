@@ -43,10 +43,9 @@
 //
 // # Notifications
 //
-// With SCMP_ACT_NOTIFY the kernel returns a listener to the process that installs the filter, and that process still has to hand it
-// to the runtime by sendmsg(2) (SCM_RIGHTS). Until then nobody can answer a notification, so sendmsg must be allowed without
-// condition by a profile that notifies; Compile refuses others. Any other call may notify, execve(2) and write(2) included: by then
-// the agent holds the listener. runc refuses write for the same reason that sendmsg is refused here.
+// With SCMP_ACT_NOTIFY the kernel returns a listener to the process that installs the filter. A second process that shares its descriptors
+// and is not under the filter hands it to the runtime (see package plan), so a profile may notify of any call, execve(2) and write(2)
+// included, and need not allow any for our sake: by the time that a call waits for an answer, the agent holds the listener.
 //
 // # The cache
 //
