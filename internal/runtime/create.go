@@ -204,6 +204,7 @@ func (n *creation) describe(spec *specs.Spec) error {
 	if n.group != nil {
 		rec := n.group.Record()
 		c.rec.Cgroup = &rec
+		c.rec.CgroupMade = !c.Systemd && !n.group.Exists() // what does not exist yet will be ours
 	}
 	if spec.Linux != nil && spec.Linux.IntelRdt != nil {
 		fsys, err := findResctrl()
@@ -341,11 +342,14 @@ func (n *creation) limit() error {
 func (n *creation) groupMade() error {
 	c := n.c
 	if n.group.Active() {
+		if c.rec.CgroupMade {
+			return nil // the first record said so
+		}
 		rec := n.group.Record()
 		c.rec.Cgroup, c.rec.CgroupMade = &rec, true
 	} else {
 		_ = n.group.Close()
-		c.rec.Cgroup, c.group, n.group = nil, nil, nil
+		c.rec.Cgroup, c.rec.CgroupMade, c.group, n.group = nil, false, nil, nil
 	}
 	return c.dir.Save(c.rec)
 }

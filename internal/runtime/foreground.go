@@ -3,6 +3,7 @@ package runtime
 import (
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
@@ -35,9 +36,19 @@ func newForeground(withTerminal bool) (*foreground, error) {
 		f.close()
 		return nil, err
 	}
-	signal.Notify(f.sigs) // all that can be caught
+	signal.Notify(f.sigs, usual...)
 	return f, nil
 }
+
+// usual are the signals that are caught from the start: what terminals, shells and service managers send. The others follow when the
+// container has run for a while: catching one costs the Go runtime two switches between threads, and all sixty cost as much as half a
+// container. Until then they have their default effect on this program.
+var usual = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP, unix.SIGWINCH, unix.SIGPIPE,
+}
+
+// aWhile is when the other signals are caught too.
+const aWhile = 50 * time.Millisecond
 
 // prepare makes pipes for those of the caller's descriptors that a container may not have. Copies use duplicates, so that they need not
 // know when 0, 1 and 2 are the caller's.
@@ -123,8 +134,12 @@ func (f *foreground) wait(child *launch.Child, reap bool) (int, error) {
 		status, err := waitFor(child.PID, reap)
 		ended <- result{status, err}
 	}()
+	all := time.NewTimer(aWhile)
+	defer all.Stop()
 	for {
 		select {
+		case <-all.C:
+			signal.Notify(f.sigs) // all that can be caught
 		case sig := <-f.sigs:
 			f.signal(child, sig)
 		case res := <-ended:

@@ -13,7 +13,8 @@ import (
 
 // The files of a directory that are this package's.
 const (
-	recordName = "state.json"
+	recordName = "state.json"    // of a complete container
+	earlyName  = "creating.json" // of one that is being made
 	configName = "config.json"
 )
 
@@ -73,14 +74,22 @@ func (d *Dir) current() bool {
 	return ours.Ino == named.Ino && ours.Dev == named.Dev
 }
 
-// Save replaces the record.
+// Save replaces the record. That of a container which is being made has a file of its own, which the complete one outranks: to rename a
+// file over another makes ext4 write it to the disk (auto_da_alloc in ext4(5)), and a start would wait for it.
 func (d *Dir) Save(r *Record) error {
-	return atomicfile.WriteAt(d.fd, recordName, AppendRecord(nil, r), atomicfile.Options{Volatile: true})
+	name := recordName
+	if r.Phase == Creating {
+		name = earlyName
+	}
+	return atomicfile.WriteAt(d.fd, name, AppendRecord(nil, r), atomicfile.Options{Volatile: true})
 }
 
 // Load reads the record. A directory without one, and one that was removed meanwhile, is a container that does not exist: NotFound.
 func (d *Dir) Load() (*Record, error) {
 	data, err := d.read(recordName)
+	if errdef.Is(err, errdef.NotFound) {
+		data, err = d.read(earlyName)
+	}
 	if errdef.Is(err, errdef.NotFound) {
 		return nil, notFound(d.ID)
 	}
@@ -126,15 +135,17 @@ func (d *Dir) Remove() error {
 		return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
 	}
 	for _, e := range entries {
-		if e.Name() == recordName {
+		if e.Name() == recordName || e.Name() == earlyName {
 			continue
 		}
 		if err := os.RemoveAll(d.Path + "/" + e.Name()); err != nil {
 			return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
 		}
 	}
-	if err := unix.Unlinkat(d.fd, recordName, 0); err != nil && err != unix.ENOENT {
-		return errdef.Errorf(errdef.Internal, "remove the record of container %q: %w", d.ID, err)
+	for _, name := range []string{earlyName, recordName} { // the complete one last: the other says that nothing is there yet
+		if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
+			return errdef.Errorf(errdef.Internal, "remove the record of container %q: %w", d.ID, err)
+		}
 	}
 	if err := unix.Unlinkat(d.root, d.ID, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
 		return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
