@@ -54,8 +54,7 @@ type creation struct {
 	pidfd   int // socket, -1: none
 	notify  *notify
 
-	birth    *forkexec.Birth // the child, until launch has it
-	birthDir int             // the cgroup that it is born in, -1: none
+	birth *forkexec.Birth // the child, until launch has it
 }
 
 // load reads a bundle that has something to run.
@@ -139,7 +138,7 @@ func checkPreserved(n int) error {
 
 // connect connects to the sockets that get descriptors, so that a wrong path ends the create before it begins.
 func (n *creation) connect() (closeAll func(), err error) {
-	n.pidfd, n.birthDir = -1, -1
+	n.pidfd = -1
 	console := -1
 	if n.front != nil {
 		n.console = n.front.console
@@ -266,18 +265,8 @@ func (n *creation) build(ctx context.Context) (*launch.Child, error) {
 		}
 		defer n.front.takeBack()
 	}
-	if n.group == nil || n.group.Record().Mode != cgroup.V2 {
-		if err := n.begin(-1); err != nil {
-			return nil, err
-		}
-	}
 	if err := n.limit(); err != nil {
 		return nil, err
-	}
-	if n.birth == nil {
-		if err := n.beginInGroup(); err != nil {
-			return nil, err
-		}
 	}
 	if c.rec.RDT != nil {
 		if err := makeRDT(c.rec.RDT, spec.Linux.IntelRdt); err != nil {
@@ -295,44 +284,39 @@ func (n *creation) build(ctx context.Context) (*launch.Child, error) {
 	return child, nil
 }
 
-// begin lets the kernel start to make the child, in a cgroup v2 unless dir is -1.
-func (n *creation) begin(dir int) (err error) {
-	n.birth, err = launch.Begin(n.bundle.Spec, n.Listen.N+n.PreserveFDs, dir)
-	return err
-}
-
-func (n *creation) beginInGroup() error {
+// begin lets the kernel make the child while the limits are set and the plan is compiled; in a cgroup v2, if there is one.
+func (n *creation) begin() error {
 	dir := -1
 	if n.group != nil {
 		var err error
 		if dir, err = n.group.DirFD(); err != nil {
 			return err
 		}
-		n.birthDir = dir
 	}
-	return n.begin(dir)
+	var err error
+	n.birth, err = launch.Begin(n.bundle.Spec, n.Listen.N+n.PreserveFDs, dir) // which owns dir now
+	return err
 }
 
 // endBirth ends a child that was begun and that launch did not get.
 func (n *creation) endBirth() {
 	if n.birth != nil {
 		n.birth.Abort()
-	}
-	if n.birthDir >= 0 {
-		unix.Close(n.birthDir)
+		n.birth = nil
 	}
 }
 
-// limit makes the cgroup with its limits.
+// limit makes the cgroup with its limits, and beside that the child.
 func (n *creation) limit() error {
 	if n.group == nil {
-		return nil
+		return n.begin()
 	}
 	var res *specs.LinuxResources
 	if n.bundle.Spec.Linux != nil {
 		res = n.bundle.Spec.Linux.Resources
 	}
-	if err := n.group.Create(res); err != nil {
+	if err := n.group.CreateBeside(res, n.begin, n.endBirth); err != nil {
+		n.c.rec.CgroupMade = false // it has taken back what it made; what is there is somebody else's
 		return err
 	}
 	return n.groupMade()

@@ -15,6 +15,13 @@ import (
 //
 // The limits are compiled first, so that resources that make no sense cost no system call.
 func (g *Group) Create(res *specs.LinuxResources) error {
+	return g.CreateBeside(res, func() error { return nil }, func() {})
+}
+
+// CreateBeside is Create, and calls begin as soon as DirFD has a directory, so that the container's process can be made while the rest is
+// done: it must not run anything of the container before CreateBeside has returned, for the limits come later. When a step fails, begin or
+// another, abort is called before the group is taken back: the process must have left it by then.
+func (g *Group) CreateBeside(res *specs.LinuxResources, begin func() error, abort func()) error {
 	settings, err := compile(g.mode, res)
 	if err != nil {
 		return err
@@ -32,36 +39,60 @@ func (g *Group) Create(res *specs.LinuxResources) error {
 			return err
 		}
 	}
-	if err := g.create(settings, devices); err != nil {
-		g.undo()
-		return err
+	err = g.makeDirs(settings, begin)
+	if err == nil {
+		_, err = g.apply(settings)
 	}
-	return nil
+	if err == nil {
+		err = g.applyDevices(devices)
+	}
+	if err != nil {
+		abort()
+		g.undo()
+	}
+	return err
 }
 
-func (g *Group) create(settings []setting, devices *filter) error {
+// makeDirs makes the directories, the unified one first, and calls begin when that is there.
+func (g *Group) makeDirs(settings []setting, begin func() error) error {
 	if len(g.dirs) == 0 && !g.rootless {
 		return errdef.WithHint(errdef.Errorf(errdef.Unsupported, "cgroup: no hierarchy is mounted, so that devices cannot be denied and nothing can be limited"),
 			"mount cgroup2 on /sys/fs/cgroup, or run without cgroups if you can do without limits")
 	}
-	for _, d := range g.dirs {
-		err := g.makeDir(d, settings)
-		if err == nil {
-			continue
-		}
-		if errno := errnoOf(err); errno == nil || !g.tolerates(errno) {
-			if denied(err) && g.rootless {
-				err = errdef.WithHint(err, rootlessHint)
-			}
+	if d := g.unifiedDir(); d != nil {
+		if err := g.makeTolerated(d, settings); err != nil {
 			return err
 		}
-		d.absent = true
-		d.close()
 	}
-	if _, err := g.apply(settings); err != nil {
+	if err := begin(); err != nil {
 		return err
 	}
-	return g.applyDevices(devices)
+	for _, d := range g.dirs {
+		if d.unified() {
+			continue
+		}
+		if err := g.makeTolerated(d, settings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeTolerated makes a directory, or notes that it cannot be made where that is no error.
+func (g *Group) makeTolerated(d *dir, settings []setting) error {
+	err := g.makeDir(d, settings)
+	if err == nil {
+		return nil
+	}
+	if errno := errnoOf(err); errno == nil || !g.tolerates(errno) {
+		if denied(err) && g.rootless {
+			err = errdef.WithHint(err, rootlessHint)
+		}
+		return err
+	}
+	d.absent = true
+	d.close()
+	return nil
 }
 
 const rootlessHint = "delegate cgroups to the user (systemd: Delegate=yes for user@.service), use --systemd-cgroup, or ask for no limits and no cgroupsPath"
