@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -37,6 +38,9 @@ func (g *Group) CreateBeside(res *specs.LinuxResources, begin func() error, abor
 	if g.unit.name != "" {
 		if err := g.startUnit(res, devices); err != nil {
 			return err
+		}
+		if g.unit.tasks != 0 { // set at Release: what holds the scope open would count
+			settings = slices.DeleteFunc(settings, func(s setting) bool { return s.controller == "pids" })
 		}
 	}
 	err = g.makeDirs(settings, begin)

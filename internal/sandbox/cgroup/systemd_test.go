@@ -1,0 +1,156 @@
+package cgroup
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+)
+
+func lines(props []property) string {
+	var out []string
+	for _, p := range props {
+		out = append(out, p.line())
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestUnitProperties(t *testing.T) {
+	const v2 = `prop=231:MemoryMax:t:1048576
+prop=231:MemoryLow:t:524288
+prop=232:MemorySwapMax:t:2097152
+prop=227:TasksMax:t:1
+prop=232:CPUWeight:t:174
+prop=242:CPUQuotaPeriodUSec:t:50000
+prop=0:CPUQuotaPerSecUSec:t:400000
+prop=244:AllowedCPUs:ay:03
+prop=244:AllowedMemoryNodes:ay:01
+prop=230:IOWeight:t:4950`
+	const v1 = `prop=0:MemoryLimit:t:1048576
+prop=227:TasksMax:t:1
+prop=0:CPUShares:t:2048
+prop=242:CPUQuotaPeriodUSec:t:50000
+prop=0:CPUQuotaPerSecUSec:t:400000
+prop=244:AllowedCPUs:ay:03
+prop=244:AllowedMemoryNodes:ay:01
+prop=0:BlockIOWeight:t:500`
+	for mode, want := range map[Mode]string{V1: v1, V2: v2} {
+		props, err := unitProperties(mode, full(), nil)
+		if got := lines(props); err != nil || got != want {
+			t.Errorf("%s: %v\n%s\nwant:\n%s", mode, err, got, want)
+		}
+	}
+	const strict = "prop=0:DevicePolicy:s:strict\nprop=0:DeviceAllow:a(ss):\nprop=0:DeviceAllow:a(ss):"
+	const rest = "/dev/char/10:200 rwm,/dev/char/1:3 rwm,/dev/char/1:5 rwm,/dev/char/1:7 rwm,/dev/char/1:8 rwm,/dev/char/1:9 rwm,/dev/char/5:0 rwm,/dev/char/5:2 rwm,block-* m,char-* m,char-pts rwm"
+	const open = "prop=0:DevicePolicy:s:auto\nprop=0:DeviceAllow:a(ss):"
+	for list, want := range map[string]string{"none": strict + rest, "one disk": strict + "/dev/block/8:0 r," + rest, "privileged": open, "hole": open} {
+		f, err := newFilter(deviceLists[list])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lines(deviceProperties(f)); got != want {
+			t.Errorf("%s:\n%s\nwant:\n%s", list, got, want)
+		}
+	}
+}
+
+func TestAnnotate(t *testing.T) {
+	g := &Group{unit: unit{name: "a.scope"}}
+	err := g.Annotate(map[string]string{"org.systemd.property.KillMode": "'mixed'", "other": "x", "org.systemd.property.CollectMode": "'y'"})
+	if got := fmt.Sprint(g.unit.variants); err != nil || got != "[CollectMode='y' KillMode='mixed']" {
+		t.Errorf("%s, %v", got, err)
+	}
+	for key, val := range map[string]string{"org.systemd.property.A B": "1", "org.systemd.property.": "1", "org.systemd.property.Kill": "1\nop=stop"} {
+		if err := g.Annotate(map[string]string{key: val}); !errdef.Is(err, errdef.Invalid) {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+}
+
+// The whole way through the helper, on a machine that runs systemd, with the helper program beside the test's.
+func TestLiveUnit(t *testing.T) {
+	l := liveLayout(t)
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		t.Skip("systemd is not the machine's init system")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(self), helperName)); err != nil {
+		t.Skip("the helper program is not beside the test's")
+	}
+	id := fmt.Sprintf("test-%d-%d", os.Getpid(), counter.Add(1))
+	g, err := l.Open("bulkhead-test.slice:bulkhead:"+id, id, Options{Systemd: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Delete(context.Background()); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+		if err := g.Close(); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+	})
+	if err := g.Annotate(map[string]string{"org.systemd.property.Description": "'a test'"}); err != nil {
+		t.Fatal(err)
+	}
+	create(t, g, &specs.LinuxResources{
+		CPU: &specs.LinuxCPU{Shares: ptr(uint64(512)), Quota: ptr(int64(55500))}, Memory: &specs.LinuxMemory{Limit: ptr(int64(64 << 20))},
+		Pids: &specs.LinuxPids{Limit: ptr(int64(1))},
+	})
+	cmd := start(t, g, "exec sleep 60")
+	if err := g.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := g.PIDs(true); err != nil || len(pids) != 1 || pids[0] != cmd.Process.Pid {
+		t.Errorf("pids: %v, %v, want %d alone", pids, err, cmd.Process.Pid)
+	}
+	for file, want := range map[string]string{"cpu.weight": "59", "memory.max": "67108864", "pids.max": "1"} {
+		if controller, _, _ := strings.Cut(file, "."); g.mode == V2 && content(t, g, controller, file) != want {
+			t.Errorf("%s: %s, want %s", file, content(t, g, controller, file), want)
+		}
+	}
+	if canOpen(t, g, 11) {
+		t.Error("kmsg, which is not allowed: can be opened")
+	}
+	again, err := FromRecord(g.Record())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := again.Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(128 << 20))}, Pids: &specs.LinuxPids{Limit: ptr(int64(50))}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, g, "memory", pick(g, "memory.limit_in_bytes", "memory.max")); got != fmt.Sprint(128<<20) {
+		t.Errorf("memory limit after update: %s", got)
+	}
+	other, err := l.Open("bulkhead-test.slice:bulkhead:"+id, id, Options{Systemd: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.Create(nil); !errdef.Is(err, errdef.Conflict) {
+		t.Errorf("create over a unit that runs: %v", err)
+	}
+	if pids, err := g.PIDs(true); err != nil || len(pids) != 1 {
+		t.Errorf("pids after the refused create: %v, %v", pids, err)
+	}
+	if err := again.Kill(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := again.Delete(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the unit's cgroup is gone", func() bool { _, err := os.Stat(g.dirs[0].name()); return os.IsNotExist(err) })
+}
