@@ -2,8 +2,10 @@ package attack
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/bulkhead-engine/bulkhead/bench/dockerbundle"
 )
 
 // TestSystemCalls makes denied calls through the 64-bit, x32 and i386 entries under Docker's profile, from a process that
@@ -93,23 +97,42 @@ func TestDevices(t *testing.T) {
 			}
 		}
 	}
-	prove(t, func(t *testing.T, p *program) string {
-		list := all
-		if p == careless {
-			list = []string{"c:1:11"} // reading kmsg does no harm
-		}
-		b := newBundle(t, append([]string{"/attacker", "devices"}, list...)...)
-		b.capabilities(everyCapability()...)
-		b.spec.Linux.Seccomp = nil
-		out, code := p.run(t, b)
-		if code != 0 {
-			t.Fatalf("exit status %d: %s", code, out)
-		}
-		if strings.Contains(out, "\n0 nodes made") {
-			t.Logf("mknod is refused altogether: %s", out)
-		}
-		return hits(out)
-	})
+	for _, layout := range []string{"the host's cgroups", "only cgroup v2"} {
+		t.Run(layout, func(t *testing.T) {
+			prove(t, func(t *testing.T, p *program) string {
+				list := all
+				if p == careless {
+					list = []string{"c:1:11"} // reading kmsg does no harm
+				}
+				b := newBundle(t, append([]string{"/attacker", "devices"}, list...)...)
+				b.capabilities(everyCapability()...)
+				b.spec.Linux.Seccomp = nil
+				b.write(t, p)
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				cmd := p.command(ctx, "run", "--bundle", b.dir, newID())
+				if layout != "the host's cgroups" {
+					unified(cmd)
+				}
+				out, code := p.finish(t, cmd)
+				if code != 0 {
+					t.Fatalf("exit status %d: %s", code, out)
+				}
+				if strings.Contains(out, "\n0 nodes made") {
+					t.Logf("mknod is refused altogether: %s", out)
+				}
+				return hits(out)
+			})
+		})
+	}
+}
+
+// unified makes a command see a cgroup2 tree as the only one, in a mount namespace of its own. Rules for devices are then a
+// program in the kernel, and not a file of the devices controller.
+func unified(cmd *exec.Cmd) {
+	const script = `mount --make-rprivate / && umount -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$0" "$@"`
+	cmd.Args = append([]string{"busybox", "unshare", "-m", "sh", "-c", script}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+	cmd.Path = dockerbundle.Busybox
 }
 
 // TestProcessLimit: more processes than declared cannot be made, and all of them are gone after delete.

@@ -111,16 +111,20 @@ func devices(args []string) {
 	say("%d nodes made", made)
 }
 
-// cgroupFiles opens for writing whatever under /sys/fs/cgroup changes a limit, moves a process or names a program to run.
+// cgroupFiles opens for writing whatever under /sys/fs/cgroup changes a limit, moves a process or names a program to run. Three
+// hits are enough: in a container without any protection these are the host's cgroups.
 func cgroupFiles([]string) {
-	seen := 0
+	seen, hits := 0, 0
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		switch {
+		case hits == 3:
+			return filepath.SkipAll
 		case err != nil: // what cannot be entered cannot be attacked
 		case d.IsDir():
 			var st unix.Statfs_t
 			inside := unix.Statfs(path, &st) == nil && (st.Type == unix.CGROUP_SUPER_MAGIC || st.Type == unix.CGROUP2_SUPER_MAGIC)
 			if group := filepath.Join(path, "attack"); inside && os.Mkdir(group, 0o755) == nil {
+				hits++
 				hit("made the cgroup %s", group)
 				_ = os.Remove(group)
 			}
@@ -128,6 +132,7 @@ func cgroupFiles([]string) {
 			seen++
 			if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
 				_ = f.Close()
+				hits++
 				hit("%s opens for writing", path)
 			}
 		}
