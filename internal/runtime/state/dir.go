@@ -11,12 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The files of a directory that are this package's.
-const (
-	recordName = "state.json"    // of a complete container
-	earlyName  = "creating.json" // of one that is being made
-	configName = "config.json"
-)
+// journalName is the file of a directory that is this package's.
+const journalName = "journal"
 
 // maxFile bounds what is read back, in bytes. A config.json is at most as large where it is loaded first.
 const maxFile = 64 << 20
@@ -27,6 +23,7 @@ type Dir struct {
 	Path string // absolute
 	fd   int
 	root int // its own descriptor of the store's root
+	out  int // the journal, open for adding; 0: not yet
 }
 
 // FD is the open directory; it stays the Dir's.
@@ -38,7 +35,10 @@ func (d *Dir) Close() {
 		unix.Close(d.fd)
 		unix.Close(d.root)
 	}
-	d.fd, d.root = -1, -1
+	if d.out > 0 {
+		unix.Close(d.out)
+	}
+	d.fd, d.root, d.out = -1, -1, 0
 }
 
 // Unlock gives up the lock and keeps the directory open.
@@ -74,25 +74,12 @@ func (d *Dir) current() bool {
 	return ours.Ino == named.Ino && ours.Dev == named.Dev
 }
 
-// Save replaces the record. That of a container which is being made has a file of its own, which the complete one outranks: to rename a
-// file over another makes ext4 write it to the disk (auto_da_alloc in ext4(5)), and a start would wait for it.
-func (d *Dir) Save(r *Record) error {
-	name := recordName
-	if r.Phase == Creating {
-		name = earlyName
-	}
-	return atomicfile.WriteAt(d.fd, name, AppendRecord(nil, r), atomicfile.Options{Volatile: true})
-}
+// Save adds a record, which is from then on the container's.
+func (d *Dir) Save(r *Record) error { return d.add(recordEntry, AppendRecord(nil, r)) }
 
 // Load reads the record. A directory without one, and one that was removed meanwhile, is a container that does not exist: NotFound.
 func (d *Dir) Load() (*Record, error) {
-	data, err := d.read(recordName)
-	if errdef.Is(err, errdef.NotFound) {
-		data, err = d.read(earlyName)
-	}
-	if errdef.Is(err, errdef.NotFound) {
-		return nil, notFound(d.ID)
-	}
+	data, err := d.last(recordEntry)
 	if err != nil {
 		return nil, err
 	}
@@ -107,13 +94,11 @@ func (d *Dir) Load() (*Record, error) {
 }
 
 // SaveConfig keeps a configuration, byte by byte as it was read.
-func (d *Dir) SaveConfig(config []byte) error {
-	return atomicfile.WriteAt(d.fd, configName, config, atomicfile.Options{Volatile: true})
-}
+func (d *Dir) SaveConfig(config []byte) error { return d.add(configEntry, config) }
 
 // Config reads the configuration that SaveConfig kept.
 func (d *Dir) Config() (*specs.Spec, error) {
-	data, err := d.read(configName)
+	data, err := d.last(configEntry)
 	if err != nil {
 		return nil, err
 	}
@@ -135,51 +120,18 @@ func (d *Dir) Remove() error {
 		return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
 	}
 	for _, e := range entries {
-		if e.Name() == recordName || e.Name() == earlyName {
+		if e.Name() == journalName {
 			continue
 		}
 		if err := os.RemoveAll(d.Path + "/" + e.Name()); err != nil {
 			return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
 		}
 	}
-	for _, name := range []string{earlyName, recordName} { // the complete one last: the other says that nothing is there yet
-		if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
-			return errdef.Errorf(errdef.Internal, "remove the record of container %q: %w", d.ID, err)
-		}
+	if err := unix.Unlinkat(d.fd, journalName, 0); err != nil && err != unix.ENOENT {
+		return errdef.Errorf(errdef.Internal, "remove the record of container %q: %w", d.ID, err)
 	}
 	if err := unix.Unlinkat(d.root, d.ID, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
 		return errdef.Errorf(errdef.Internal, "remove the state of container %q: %w", d.ID, err)
 	}
 	return nil
-}
-
-// read returns a file of the directory.
-func (d *Dir) read(name string) ([]byte, error) {
-	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
-		return nil, errdef.Errorf(errdef.NotFound, "read %s of container %q: %w", name, d.ID, err)
-	}
-	if err != nil {
-		return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: %w", name, d.ID, err)
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: %w", name, d.ID, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxFile {
-		return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: no regular file of a sane size", name, d.ID)
-	}
-	data := make([]byte, st.Size)
-	for n := 0; n < len(data); {
-		m, err := unix.Read(fd, data[n:])
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || m == 0 {
-			return nil, errdef.Errorf(errdef.Internal, "read %s of container %q: %d of %d bytes: %w", name, d.ID, n, len(data), os.ErrInvalid)
-		}
-		n += m
-	}
-	return data, nil
 }

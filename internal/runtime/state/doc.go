@@ -9,14 +9,14 @@
 //	dir, err := store.Lock(ctx, "web", atomicfile.Exclusive)
 //	rec, err := dir.Load()
 //
-// A directory holds state.json (Record), config.json (the configuration as it was at create, so that nobody need trust the bundle again),
-// and while a container waits for its start the FIFO of package launch.
+// A directory holds a journal with the Record, and the configuration as it was at create, so that nobody need trust the bundle again; while
+// a container waits for its start, also the FIFOs of package launch.
 //
 // # Crashes and contenders
 //
 // A name is claimed by mkdir, which one of several contenders wins. Whoever changes a container holds the lock of its directory
 // (flock on the directory itself, so the lock dies with its holder and there is no file to leave behind); whoever only looks takes none,
-// because files are replaced in one step. A lock is good only if the directory is still the one of that name, which Lock checks after it
+// because the journal is only ever added to, one entry in one write. A lock is good only if the directory is still the one of that name, which Lock checks after it
 // has it: the directory may have been removed, and made anew, while we waited.
 //
 // A program may be killed at any instruction. Therefore a record stands before the things it names: the record of phase Creating with

@@ -156,7 +156,7 @@ func TestRecord(t *testing.T) {
 	if spec, err := d.Config(); err != nil || spec.Hostname != "h" {
 		t.Errorf("got %+v, %v", spec, err)
 	}
-	for _, name := range []string{recordName, configName} {
+	for _, name := range []string{journalName} {
 		if st, err := os.Stat(filepath.Join(d.Path, name)); err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, st, err)
 		}
@@ -166,20 +166,22 @@ func TestRecord(t *testing.T) {
 // TestOddRecords makes sure that what stands in the place of a record is neither followed nor waited for nor believed.
 func TestOddRecords(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other")
-	if err := os.WriteFile(other, AppendRecord(nil, &Record{ID: "web", Phase: Complete}), 0o600); err != nil {
+	if err := os.WriteFile(other, entry(AppendRecord(nil, &Record{ID: "web", Phase: Complete})), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, put := range map[string]func(path string) error{
 		"link":    func(path string) error { return os.Symlink(other, path) },
 		"fifo":    func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"dir":     func(path string) error { return os.Mkdir(path, 0o700) },
-		"garbage": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
-		"empty":   func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"foreign": func(path string) error { return os.WriteFile(path, AppendRecord(nil, &Record{ID: "db"}), 0o600) },
+		"garbage": func(path string) error { return os.WriteFile(path, []byte("{\n"), 0o600) },
+		"foreign": func(path string) error { return os.WriteFile(path, entry(AppendRecord(nil, &Record{ID: "db"})), 0o600) },
+		"json":    func(path string) error { return os.WriteFile(path, AppendRecord(nil, &Record{ID: "web"}), 0o600) },
+		"head":    func(path string) error { return os.WriteFile(path, []byte("record -1\n\n"), 0o600) },
+		"length":  func(path string) error { return os.WriteFile(path, []byte("record 2\n{}}\n"), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := claim(t, newStore(t), "web")
-			if err := put(filepath.Join(d.Path, recordName)); err != nil {
+			if err := put(filepath.Join(d.Path, journalName)); err != nil {
 				t.Fatal(err)
 			}
 			if r, err := d.Load(); err == nil || errdef.Is(err, errdef.NotFound) {
@@ -420,4 +422,45 @@ func TestKilledHolder(t *testing.T) {
 		t.Fatalf("%v, %v", crashed, err)
 	}
 	d.Close()
+}
+
+// entry is a record as it stands in a journal.
+func entry(record []byte) []byte {
+	return append(append([]byte("record "+strconv.Itoa(len(record))+"\n"), record...), '\n')
+}
+
+// TestCutShort cuts the journal at every byte: the entries before the cut count, and what is added later is read again.
+func TestCutShort(t *testing.T) {
+	d := claim(t, newStore(t), "web")
+	for _, phase := range []Phase{Creating, Complete} {
+		if err := d.Save(&Record{ID: "web", Phase: phase}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(d.Path, journalName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := len(entry(AppendRecord(nil, &Record{ID: "web", Phase: Creating})))
+	for n := range len(whole) {
+		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Load()
+		switch {
+		case n < first && !errdef.Is(err, errdef.NotFound):
+			t.Fatalf("cut at %d of %d: %+v, %v", n, first, r, err)
+		case n >= first && (err != nil || r.Phase != Creating):
+			t.Fatalf("cut at %d behind %d: %+v, %v", n, first, r, err)
+		}
+		again := &Dir{ID: d.ID, Path: d.Path, fd: d.fd, root: d.root}
+		if err := again.Save(&Record{ID: "web", Phase: Complete, Bundle: "/mended"}); err != nil {
+			t.Fatalf("add after a cut at %d: %v", n, err)
+		}
+		unix.Close(again.out)
+		if r, err := d.Load(); err != nil || r.Bundle != "/mended" {
+			t.Fatalf("after a cut at %d: %+v, %v", n, r, err)
+		}
+	}
 }
