@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,13 +81,7 @@ func TestLiveUnit(t *testing.T) {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		t.Skip("systemd is not the machine's init system")
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(self), helperName)); err != nil {
-		t.Skip("the helper program is not beside the test's")
-	}
+	needHelper(t)
 	id := fmt.Sprintf("test-%d-%d", os.Getpid(), counter.Add(1))
 	g, err := l.Open("bulkhead-test.slice:bulkhead:"+id, id, Options{Systemd: true})
 	if err != nil {
@@ -119,9 +114,6 @@ func TestLiveUnit(t *testing.T) {
 			t.Errorf("%s: %s, want %s", file, content(t, g, controller, file), want)
 		}
 	}
-	if canOpen(t, g, 11) {
-		t.Error("kmsg, which is not allowed: can be opened")
-	}
 	again, err := FromRecord(g.Record())
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +124,9 @@ func TestLiveUnit(t *testing.T) {
 	}
 	if got := content(t, g, "memory", pick(g, "memory.limit_in_bytes", "memory.max")); got != fmt.Sprint(128<<20) {
 		t.Errorf("memory limit after update: %s", got)
+	}
+	if canOpen(t, g, 11) {
+		t.Error("kmsg, which is not allowed: can be opened")
 	}
 	other, err := l.Open("bulkhead-test.slice:bulkhead:"+id, id, Options{Systemd: true})
 	if err != nil {
@@ -153,4 +148,62 @@ func TestLiveUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the unit's cgroup is gone", func() bool { _, err := os.Stat(g.dirs[0].name()); return os.IsNotExist(err) })
+}
+
+func needHelper(t *testing.T) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(self), helperName)); err != nil {
+		t.Skip("the helper program is not beside the test's")
+	}
+}
+
+// A user's systemd: run as that user, with XDG_RUNTIME_DIR set.
+func TestLiveUserUnit(t *testing.T) {
+	if _, err := os.Stat(os.Getenv("XDG_RUNTIME_DIR") + "/systemd/private"); os.Geteuid() == 0 || err != nil {
+		t.Skip("the test is for a user with a systemd of their own")
+	}
+	needHelper(t)
+	l, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fmt.Sprintf("test-%d-%d", os.Getpid(), counter.Add(1))
+	g, err := l.Open("", id, Options{Systemd: true, Rootless: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Delete(context.Background()); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+		g.Close()
+	})
+	create(t, g, &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(64 << 20))}, Pids: &specs.LinuxPids{Limit: ptr(int64(30))}})
+	if !g.JoinsByParent() {
+		t.Fatal("the container's process would have to join by itself")
+	}
+	cmd := exec.Command("/bin/sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if err := g.AddProcess(cmd.Process.Pid, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := g.PIDs(true); err != nil || len(pids) != 1 || pids[0] != cmd.Process.Pid {
+		t.Errorf("pids: %v, %v", pids, err)
+	}
+	if memory, pids := content(t, g, "memory", "memory.max"), content(t, g, "pids", "pids.max"); memory != "67108864" || pids != "30" {
+		t.Errorf("limits: memory %s, pids %s", memory, pids)
+	}
+	if err := g.Kill(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 }
