@@ -22,6 +22,7 @@ type Runtime struct {
 	Root         string        // state directory, absolute; made when needed
 	Rootless     bool          // cgroups may be out of reach: do without them where nothing was asked for
 	Systemd      bool          // cgroups are made by systemd
+	NoCgroups    bool          // containers stay in the caller's cgroups: no limits, no device rules
 	SeccompCache string        // directory of compiled filters; "": none
 	LockTimeout  time.Duration // 0: DefaultLockTimeout
 	Warn         func(error)   // gets what went wrong and does not end the command; nil: nobody

@@ -28,6 +28,7 @@ type global struct {
 	logFormat string
 	debug     bool
 	systemd   bool
+	manager   string
 	rootless  string
 	criu      string
 	version   bool
@@ -39,6 +40,7 @@ func (g *global) register(flags *flag.FlagSet) {
 	flags.StringVar(&g.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
 	flags.BoolVar(&g.debug, "debug", false, "log what is done, too")
 	flags.BoolVar(&g.systemd, "systemd-cgroup", false, "let systemd make the cgroups; cgroupsPath is slice:prefix:name")
+	flags.StringVar(&g.manager, "cgroup-manager", "", "who makes cgroups: cgroupfs, systemd, or disabled, which sets no limit and no device rule (default cgroupfs)")
 	flags.StringVar(&g.rootless, "rootless", "auto", "whether cgroups may be out of reach: true, false or `auto`")
 	flags.StringVar(&g.criu, "criu", "", "ignored: there is no checkpoint")
 	flags.BoolVar(&g.version, "version", false, "print the version")
@@ -55,6 +57,11 @@ func (g *global) open(log *logger) error {
 	default:
 		return errdef.Errorf(errdef.Invalid, "log format %q: must be text or json", g.logFormat)
 	}
+	switch g.manager {
+	case "", "cgroupfs", "systemd", "disabled":
+	default:
+		return errdef.Errorf(errdef.Invalid, "cgroup manager %q: must be cgroupfs, systemd or disabled", g.manager)
+	}
 	return log.open(g.log)
 }
 
@@ -68,7 +75,10 @@ func (g *global) runtime(log *logger) (*runtime.Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &runtime.Runtime{Root: root, Rootless: rootless, Systemd: g.systemd, SeccompCache: filepath.Join(root, seccompDir), Warn: log.warn}
+	rt := &runtime.Runtime{
+		Root: root, Rootless: rootless, Systemd: g.systemd || g.manager == "systemd", NoCgroups: g.manager == "disabled",
+		SeccompCache: filepath.Join(root, seccompDir), Warn: log.warn,
+	}
 	if g.debug {
 		rt.Debug = func(text string) { log.line("debug", text) }
 	}
