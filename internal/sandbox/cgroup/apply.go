@@ -145,9 +145,12 @@ func (g *Group) filterDevices(f *filter) error {
 	if d.unified() {
 		return setFilter(d.fd, f)
 	}
-	list, err := readFile(d.fd, "devices.list")
-	if err != nil {
-		return errdef.Errorf(kindOf(err), "linux.resources.devices: devices.list: %w", err)
+	list := "" // a directory that was just made has its parent's list: all of it goes
+	if !d.fresh {
+		var err error
+		if list, err = readFile(d.fd, "devices.list"); err != nil {
+			return errdef.Errorf(kindOf(err), "linux.resources.devices: devices.list: %w", err)
+		}
 	}
 	writes, err := f.v1Writes(list)
 	if err != nil {

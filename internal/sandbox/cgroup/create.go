@@ -140,6 +140,7 @@ func (g *Group) makeDir(d *dir, settings []setting) error {
 	}
 	if !there {
 		d.made++
+		d.fresh = true
 	}
 	fd, err := openFile(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {

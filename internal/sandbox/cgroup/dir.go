@@ -111,8 +111,20 @@ func readFile(dirfd int, name string) (string, error) {
 	return readFD(fd)
 }
 
-func readFD(fd int) (string, error) {
-	buf := make([]byte, 4096)
+func readFD(fd int) (string, error) { return readInto(fd, make([]byte, 4096)) }
+
+// readProc reads a file of procfs without Go's poller, which costs a third of it.
+func readProc(name string) (string, error) {
+	fd, err := openFile(unix.AT_FDCWD, name, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	return readInto(fd, make([]byte, 16384))
+}
+
+// readInto reads to the end, into the buffer as long as that is large enough.
+func readInto(fd int, buf []byte) (string, error) {
 	n := 0
 	for {
 		if n == len(buf) {

@@ -50,6 +50,7 @@ type dir struct {
 	root        int  // descriptor of the mount point, -1 when closed
 	fd          int  // descriptor of the directory, -1 when closed
 	made        int  // how many of the path's last components were made by Create
+	fresh       bool // the directory itself was made by Create, just now
 	absent      bool // could not be made, and that is tolerated
 }
 
@@ -82,6 +83,11 @@ func (l *Layout) Open(path, id string, opts Options) (*Group, error) {
 	}
 	if err := checkPath(path); err != nil {
 		return nil, err
+	}
+	if !strings.HasPrefix(path, "/") {
+		if err := l.findRoots(); err != nil {
+			return nil, err
+		}
 	}
 	for i := range l.Hierarchies {
 		h := &l.Hierarchies[i]

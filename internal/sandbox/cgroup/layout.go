@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,7 @@ const usualMount = "/sys/fs/cgroup"
 type Hierarchy struct {
 	Controllers []string // "cpu", "cpuacct"; "name=systemd" for a named one; none for v2
 	Mount       string   // the directory on which it is mounted
-	Root        string   // which cgroup of the hierarchy is seen there, "/" unless it is a bind mount (of a container in a container)
+	Root        string   // which cgroup of the hierarchy is seen there: "/", or another for a bind mount; "" while nobody needed to know
 	Own         string   // the cgroup of this process in it, as /proc/self/cgroup has it; "" when unknown
 }
 
@@ -49,25 +48,97 @@ type Layout struct {
 }
 
 // Detect finds the hierarchies of the mount namespace of the calling process. A host without any has Mode None, which is no error.
+//
+// The mount table is long on a busy host, and reading it is most of the cost; where everything is mounted in the usual place, statfs tells
+// so without it.
 func Detect() (*Layout, error) {
-	self, err := os.ReadFile("/proc/self/cgroup")
-	if os.IsNotExist(err) {
+	text, err := readProc("/proc/self/cgroup")
+	if gone(err) {
 		return &Layout{Mode: None}, nil // a kernel without CONFIG_CGROUPS
 	}
 	if err != nil {
 		return nil, errdef.Errorf(kindOf(err), "cgroups of this process: %w", err)
 	}
-	own := parseOwn(string(self))
-	var fs unix.Statfs_t
-	if unix.Statfs(usualMount, &fs) == nil && int64(fs.Type) == unix.CGROUP2_SUPER_MAGIC && len(own) == 1 {
-		// The only hierarchy in use is v2 and it is where it always is: no need for the mount table, which is long on a busy host.
-		return &Layout{Mode: V2, Hierarchies: []Hierarchy{{Mount: usualMount, Root: "/", Own: own[""]}}}, nil
+	if usual := usualMounts(text, isCgroup); usual != nil {
+		return newLayout(usual, parseOwn(text)), nil
 	}
-	table, err := os.ReadFile("/proc/self/mountinfo")
+	table, err := readProc("/proc/self/mountinfo")
 	if err != nil {
 		return nil, errdef.Errorf(kindOf(err), "mount table: %w", err)
 	}
-	return newLayout(parseMounts(string(table)), own), nil
+	return newLayout(parseMounts(table), parseOwn(text)), nil
+}
+
+// isCgroup reports whether the file system at the path has the magic number.
+func isCgroup(path string, magic int64) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(path, &fs) == nil && int64(fs.Type) == magic
+}
+
+// usualMounts says where the hierarchies of /proc/self/cgroup are mounted, if all of them are where they usually are: v2 alone on
+// /sys/fs/cgroup, or each v1 hierarchy on the directory below that which has the name of its controllers, and v2, if at all, on "unified".
+// Else nil. Which part of its hierarchy a mount shows stands in the mount table alone; it matters for relative paths, see findRoots.
+func usualMounts(self string, at func(path string, magic int64) bool) []Hierarchy {
+	var out []Hierarchy
+	v1 := false
+	for rest := strings.TrimSuffix(self, "\n"); rest != ""; {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\n")
+		_, line, _ = strings.Cut(line, ":")
+		names, _, ok := strings.Cut(line, ":")
+		if !ok {
+			return nil
+		}
+		if names == "" {
+			if v1 && at(usualMount+"/unified", unix.CGROUP2_SUPER_MAGIC) {
+				out = append(out, Hierarchy{Mount: usualMount + "/unified"})
+			} else if v1 || !at(usualMount, unix.CGROUP2_SUPER_MAGIC) {
+				return nil
+			} else {
+				out = append(out, Hierarchy{Mount: usualMount})
+			}
+			continue
+		}
+		v1 = true
+		h := Hierarchy{Controllers: strings.Split(names, ","), Mount: usualMount + "/" + strings.TrimPrefix(names, "name=")}
+		if strings.Contains(h.Mount[len(usualMount)+1:], "/") || !at(h.Mount, unix.CGROUP_SUPER_MAGIC) {
+			return nil
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// findRoots reads what each mount shows of its hierarchy, where that matters: this process is not in the root.
+func (l *Layout) findRoots() error {
+	needed := false
+	for i := range l.Hierarchies {
+		h := &l.Hierarchies[i]
+		if h.Root == "" && h.Own == "/" {
+			h.Root = "/"
+		}
+		needed = needed || h.Root == ""
+	}
+	if !needed {
+		return nil
+	}
+	table, err := readProc("/proc/self/mountinfo")
+	if err != nil {
+		return errdef.Errorf(kindOf(err), "mount table: %w", err)
+	}
+	for _, m := range parseMounts(table) {
+		for i := range l.Hierarchies {
+			if h := &l.Hierarchies[i]; h.Mount == m.Mount && h.Name() == m.Name() {
+				h.Root = m.Root
+			}
+		}
+	}
+	for i := range l.Hierarchies {
+		if h := &l.Hierarchies[i]; h.Root == "" {
+			return errdef.Errorf(errdef.Internal, "mount table: no %s hierarchy on %s", h.Name(), h.Mount)
+		}
+	}
+	return nil
 }
 
 // newLayout keeps one mount of each hierarchy and names the mode.

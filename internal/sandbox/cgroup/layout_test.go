@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 )
@@ -50,6 +52,54 @@ func TestLayout(t *testing.T) {
 		if diff := cmp.Diff(c.want, *got); diff != "" {
 			t.Errorf("%s:\n%s", c.name, diff)
 		}
+	}
+}
+
+func TestUsualMounts(t *testing.T) {
+	const v1, v2 = unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC
+	for _, c := range []struct {
+		name, self string
+		mounts     map[string]int64
+		want       []Hierarchy
+	}{
+		{"v2", "0::/a\n", map[string]int64{"/sys/fs/cgroup": v2}, []Hierarchy{{Mount: "/sys/fs/cgroup"}}},
+		{"v2 elsewhere", "0::/a\n", map[string]int64{"/sys/fs/cgroup": unix.TMPFS_MAGIC}, nil},
+		{"hybrid", "3:cpu,cpuacct:/a\n1:name=systemd:/\n0::/\n",
+			map[string]int64{"/sys/fs/cgroup/cpu,cpuacct": v1, "/sys/fs/cgroup/systemd": v1, "/sys/fs/cgroup/unified": v2},
+			[]Hierarchy{{Controllers: []string{"cpu", "cpuacct"}, Mount: "/sys/fs/cgroup/cpu,cpuacct"}, {Controllers: []string{"name=systemd"}, Mount: "/sys/fs/cgroup/systemd"}, {Mount: "/sys/fs/cgroup/unified"}}},
+		{"one is elsewhere", "3:cpu:/a\n2:pids:/\n", map[string]int64{"/sys/fs/cgroup/cpu": v1}, nil},
+		{"unified is not mounted", "3:cpu:/a\n0::/\n", map[string]int64{"/sys/fs/cgroup/cpu": v1}, nil},
+		{"a name that leads elsewhere", "3:name=../x:/\n", map[string]int64{"/sys/fs/cgroup/../x": v1}, nil},
+		{"nonsense", "x\n", nil, nil},
+	} {
+		got := usualMounts(c.self, func(path string, magic int64) bool { return c.mounts[path] == magic })
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s:\n%s", c.name, diff)
+		}
+	}
+}
+
+// The short way and the long way find the same on this machine.
+func TestDetectAgrees(t *testing.T) {
+	short, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := short.findRoots(); err != nil {
+		t.Fatal(err)
+	}
+	self, err := readProc("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := readProc("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := newLayout(parseMounts(table), parseOwn(self))
+	byName := cmpopts.SortSlices(func(a, b Hierarchy) bool { return a.Name() < b.Name() })
+	if diff := cmp.Diff(long, short, byName); diff != "" {
+		t.Error(diff)
 	}
 }
 
