@@ -1,11 +1,9 @@
 package runtime
 
 import (
-	"os"
-	"os/signal"
-	"time"
-
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sigpipe"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
 	"golang.org/x/sys/unix"
 )
@@ -17,11 +15,8 @@ type foreground struct {
 	copy  func()    // starts the copies
 	saved [3]int    // duplicates of the caller's standard descriptors, -1 for a closed one
 	ends  [3]int    // what the process gets: one of saved, or a pipe of ours
-	sigs  chan os.Signal
+	sigs  *sigpipe.Pipe
 }
-
-// signalBuffer is how many signals may come before the process is there to get them.
-const signalBuffer = 128
 
 // newForeground prepares for a process.
 func newForeground(withTerminal bool) (*foreground, error) {
@@ -29,26 +24,19 @@ func newForeground(withTerminal bool) (*foreground, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &foreground{relay: r, copy: func() {}, sigs: make(chan os.Signal, signalBuffer), saved: [3]int{-1, -1, -1}}
+	f := &foreground{relay: r, copy: func() {}, saved: [3]int{-1, -1, -1}}
 	if withTerminal {
 		f.term = newTerminal()
 	} else if err := f.prepare(); err != nil {
 		f.close()
 		return nil, err
 	}
-	signal.Notify(f.sigs, usual...)
+	if f.sigs, err = sigpipe.Catch(sigpipe.All()...); err != nil {
+		f.close()
+		return nil, err
+	}
 	return f, nil
 }
-
-// usual are the signals that are caught from the start: what terminals, shells and service managers send. The others follow when the
-// container has run for a while: catching one costs the Go runtime two switches between threads, and all sixty cost as much as half a
-// container. Until then they have their default effect on this program.
-var usual = []os.Signal{
-	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP, unix.SIGWINCH, unix.SIGPIPE,
-}
-
-// aWhile is when the other signals are caught too.
-const aWhile = 50 * time.Millisecond
 
 // prepare makes pipes for those of the caller's descriptors that a container may not have. Copies use duplicates, so that they need not
 // know when 0, 1 and 2 are the caller's.
@@ -125,42 +113,34 @@ func (f *foreground) started() error {
 // wait passes signals on until the process ends, and returns its exit status: 128 and the signal's number if one ended it. With
 // reap, this program is what orphans of the container are given to, and reaps them.
 func (f *foreground) wait(child *launch.Child, reap bool) (int, error) {
-	type result struct {
-		status unix.WaitStatus
-		err    error
-	}
-	ended := make(chan result, 1)
-	go func() {
-		status, err := waitFor(child.PID, reap)
-		ended <- result{status, err}
-	}()
-	all := time.NewTimer(aWhile)
-	defer all.Stop()
+	fds := []unix.PollFd{{Fd: int32(child.PIDFD), Events: unix.POLLIN}, {Fd: int32(f.sigs.FD()), Events: unix.POLLIN}}
 	for {
-		select {
-		case <-all.C:
-			signal.Notify(f.sigs) // all that can be caught
-		case sig := <-f.sigs:
-			f.signal(child, sig)
-		case res := <-ended:
-			f.relay.drain()
-			if res.err != nil {
-				return -1, res.err
-			}
-			return exitStatus(res.status), nil
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return -1, errdef.Errorf(errdef.Internal, "wait for process %d: %w", child.PID, err)
 		}
+		for _, sig := range f.sigs.Read() {
+			f.signal(child, sig)
+		}
+		if reap {
+			reapOrphans(child.PID)
+		}
+		if fds[0].Revents == 0 {
+			continue
+		}
+		status, err := child.Wait()
+		if err != nil {
+			return -1, err
+		}
+		f.relay.drain()
+		return exitStatus(status), nil
 	}
 }
 
-// signal passes a signal on. Not passed are those that are about this program: SIGCHLD, SIGPIPE (the container gets its own when its
-// pipe is closed), and SIGURG, with which the Go runtime wakes its threads.
-func (f *foreground) signal(child *launch.Child, sig os.Signal) {
-	s, ok := sig.(unix.Signal)
-	if !ok {
-		return
-	}
-	switch s {
-	case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG:
+// signal passes a signal on. Not passed is SIGCHLD, which is about this program; SIGPIPE, which the container gets of its own when its pipe is
+// closed, and SIGURG, with which the Go runtime wakes its threads, are not caught.
+func (f *foreground) signal(child *launch.Child, sig unix.Signal) {
+	switch sig {
+	case unix.SIGCHLD:
 	case unix.SIGWINCH:
 		if f.term != nil {
 			f.term.resize() // the pty tells its foreground processes
@@ -168,25 +148,19 @@ func (f *foreground) signal(child *launch.Child, sig os.Signal) {
 		}
 		fallthrough
 	default:
-		_ = unix.PidfdSendSignal(child.PIDFD, s, nil, 0)
+		_ = unix.PidfdSendSignal(child.PIDFD, sig, nil, 0)
 	}
 }
 
-// waitFor reaps until the process has ended.
-func waitFor(pid int, reap bool) (unix.WaitStatus, error) {
-	target := pid
-	if reap {
-		target = -1
-	}
+// reapOrphans reaps every ended child but one, which is left for its own Wait.
+func reapOrphans(keep int) {
 	for {
-		var status unix.WaitStatus
-		got, err := unix.Wait4(target, &status, 0, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return 0, errdef.Errorf(errdef.Internal, "wait for process %d: %w", pid, err)
-		case got == pid:
-			return status, nil
+		pid := pidfd.EndedChild()
+		if pid == 0 || pid == keep {
+			return
+		}
+		if _, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err != nil {
+			return
 		}
 	}
 }
@@ -200,7 +174,6 @@ func exitStatus(status unix.WaitStatus) int {
 
 // close gives everything back.
 func (f *foreground) close() {
-	signal.Stop(f.sigs)
 	f.relay.close()
 	if f.term != nil {
 		f.term.close()

@@ -41,3 +41,14 @@ func wait(fd, options int) (unix.WaitStatus, error) {
 	}
 	return 0, errdef.Errorf(errdef.Internal, "wait for child: code %d", c.code)
 }
+
+// EndedChild returns the pid of a child that has ended and was not reaped yet, 0 if there is none. It reaps nothing: waitid(2) with P_ALL
+// and WNOWAIT.
+func EndedChild() int {
+	var info unix.Siginfo
+	err := sys.Retry(func() error { return unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) })
+	if err != nil {
+		return 0
+	}
+	return int((*childInfo)(unsafe.Pointer(&info)).pid)
+}

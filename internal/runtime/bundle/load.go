@@ -3,16 +3,16 @@ package bundle
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
 )
 
@@ -93,39 +93,29 @@ func LoadProcess(path string) (*specs.Process, error) {
 // readConfig reads a regular file of at most MaxConfigSize bytes. O_NONBLOCK keeps a FIFO from holding us in open(2), O_NOCTTY a
 // terminal from becoming ours.
 func readConfig(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil { // not an os.File: that would set up the Go runtime's poller
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if !st.Mode().IsRegular() {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, errdef.WithHint(errdef.Errorf(errdef.Invalid, "read %q: not a regular file", path), "write the configuration to a file")
 	}
-	size := st.Size()
-	if size > MaxConfigSize {
+	if st.Size > MaxConfigSize {
 		return nil, tooLarge(path)
 	}
-	data := make([]byte, 0, size+1)
-	for {
-		n, err := f.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		if errors.Is(err, io.EOF) {
-			return data, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(data) > MaxConfigSize { // it grew
-			return nil, tooLarge(path)
-		}
-		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
-		}
+	data, err := sys.ReadAll(fd, MaxConfigSize)
+	switch {
+	case errors.Is(err, unix.EFBIG): // it grew
+		return nil, tooLarge(path)
+	case err != nil:
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
+	return data, nil
 }
 
 func tooLarge(path string) error {
