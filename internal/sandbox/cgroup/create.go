@@ -50,6 +50,9 @@ func (g *Group) CreateBeside(res *specs.LinuxResources, begin func() error, abor
 	if err == nil {
 		err = g.applyDevices(devices)
 	}
+	for _, d := range g.dirs {
+		d.fresh = false
+	}
 	if err != nil {
 		abort()
 		g.undo()

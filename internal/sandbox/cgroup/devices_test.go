@@ -222,6 +222,11 @@ func TestLiveDevices(t *testing.T) {
 	if canOpen(t, g, 11) {
 		t.Error("kmsg, which is not allowed: can be opened")
 	}
+	for _, d := range g.dirs {
+		if d.fresh {
+			t.Errorf("%s: still taken for a directory with its parent's devices", d.name())
+		}
+	}
 	allow := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{device(false, "a", -1, -1, "rwm"), device(true, "c", 1, 11, "r")}}
 	if err := g.Update(allow); err != nil {
 		t.Fatal(err)
