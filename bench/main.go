@@ -44,6 +44,7 @@ type settings struct {
 	series         string
 	name           string
 	results        string
+	page           string
 	seccomp        bool
 }
 
@@ -55,6 +56,7 @@ func main() {
 	flag.StringVar(&s.series, "series", "cgroups,none,unified", "which series to run")
 	flag.StringVar(&s.name, "name", time.Now().UTC().Format("2006-01-02-150405"), "name of the result file, without .json")
 	flag.StringVar(&s.results, "results", "bench/results", "directory of result files; empty: write none")
+	flag.StringVar(&s.page, "page", "", "also put the figures into this page (docs/benchmarks.md)")
 	flag.BoolVar(&s.seccomp, "seccomp", true, "also run the benchmarks of internal/sandbox/seccomp")
 	flag.Parse()
 	if err := bench(&s); err != nil {
@@ -90,6 +92,11 @@ func bench(s *settings) error {
 		report.Seccomp = seccompBenchmarks()
 	}
 	report.print(os.Stdout)
+	if s.page != "" {
+		if err := report.writePage(s.page); err != nil {
+			return err
+		}
+	}
 	if s.results == "" {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -153,14 +154,7 @@ func (r *report) print(w io.Writer) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "series\toperation\tprogram\twall ms\tmin\tp90\tuser+sys ms\tpeak KiB\t")
-	rows := slices.Clone(r.Rows)
-	slices.SortStableFunc(rows, func(a, b row) int { // by series as run, then by operation
-		if a.Series != b.Series {
-			return 0
-		}
-		return strings.Compare(a.Operation, b.Operation)
-	})
-	for _, c := range rows {
+	for _, c := range r.ordered() {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t\n", c.Series, c.Operation, c.Program, c.Wall, c.WallMin, c.WallP90, c.CPU, c.Peak)
 	}
 	_ = tw.Flush() // standard output; nobody to tell
@@ -179,6 +173,19 @@ func (r *report) print(w io.Writer) {
 	}
 }
 
+// ordered returns the rows by series as they were run, and then by operation.
+func (r *report) ordered() []row {
+	rows := slices.Clone(r.Rows)
+	rank := func(series string) int {
+		return slices.IndexFunc(r.Rows, func(c row) bool { return c.Series == series })
+	}
+	slices.SortStableFunc(rows, func(a, b row) int {
+		return cmp.Or(rank(a.Series)-rank(b.Series), strings.Compare(a.Operation, b.Operation))
+	})
+	return rows
+}
+
+// save writes the report as JSON.
 func (r *report) save(path string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

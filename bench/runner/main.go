@@ -1,3 +1,6 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command runner forks the commands that the benchmark measures, and does nothing else.
 //
 // It is a program of its own for the sake of the figures: at execve the kernel carries the high-water mark of the forking
@@ -9,16 +12,12 @@
 //	run CMDS     one or more commands, separated by the argument "--", as one measurement: each is forked, execve'd and waited
 //	             for; the command "--orphan" waits until a process that an earlier one left behind has ended. All orphans
 //	             are reaped at the end. The answer is "status wall user+sys maxrss" (nanoseconds, nanoseconds, KiB)
-//	chdir DIR    working directory of later commands
 //	v2           enter a mount namespace of one's own whose /sys/fs/cgroup is a cgroup2 tree and nothing else
 //
 // The clock (CLOCK_MONOTONIC) starts right before clone(CLONE_VM|CLONE_VFORK) and stops when wait4 has returned; what it
 // includes beyond the command is one pipe, vfork and dup of three descriptors in syscall.ForkExec, about 50 microseconds, the
 // same for every command. The runner is a subreaper (PR_SET_CHILD_SUBREAPER): a container whose runtime has returned becomes its
 // child, and its time is added when it is reaped. Work of kernel threads after the end (teardown of a network namespace) is in no figure.
-
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
 package main
 
 import (
@@ -53,20 +52,14 @@ func main() {
 	if err != nil {
 		die("open /dev/null: " + err.Error())
 	}
-	attr := &syscall.ProcAttr{Env: syscall.Environ(), Files: []uintptr{uintptr(null), uintptr(null), 2}}
-	for n := 1; ; n++ {
-		if n%32 == 0 {
-			runtime.GC() // between requests, so that the heap stays as small as it began
-		}
+	attr := &syscall.ProcAttr{Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, Files: []uintptr{uintptr(null), uintptr(null), 2}}
+	for range 64 {
 		line := readLine()
 		if line == "" {
 			return
 		}
 		f := strings.Split(line, "\t")
 		switch f[0] {
-		case "chdir":
-			attr.Dir = f[1]
-			reply("ok")
 		case "v2":
 			reply(enterUnified())
 		case "run":
@@ -75,6 +68,8 @@ func main() {
 			die("unknown request " + f[0])
 		}
 	}
+	// A fresh start is a small heap again. Namespaces, the subreaper's duty and its children outlive execve.
+	die("execve: " + syscall.Exec("/proc/self/exe", []string{"runner"}, attr.Env).Error())
 }
 
 // measure runs the commands of words and formats their sum.

@@ -16,6 +16,9 @@ import (
 
 const module = "github.com/bulkhead-engine/bulkhead"
 
+// strict turns everything that this machine cannot do into a failure.
+var strict = os.Getenv("BULKHEAD_TEST_STRICT") != ""
+
 var (
 	work             string   // everything of this run is below it
 	careless, target *program // the runtime that must fall, and the one that must not
@@ -25,6 +28,9 @@ var (
 func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 {
 		fmt.Println("skipped: attacks need root")
+		if strict {
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(runAll(m))

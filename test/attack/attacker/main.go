@@ -1,3 +1,6 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command attacker is what the hostile image runs: one static program with an attack per subcommand.
 //
 // It is started inside containers only, by the tests of package attack. A line "HIT ..." on standard output says that an attack
@@ -8,9 +11,6 @@
 //	attacker racer ptrace 0000000000000000 /tmp/host-marker
 //
 // The Go runtime is told not to look at cgroups, for which it would keep descriptors open (go1.25).
-
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
 package main
 
 import (
