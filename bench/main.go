@@ -89,7 +89,7 @@ func bench(s *settings) error {
 	}
 	report.judge()
 	if s.seccomp {
-		report.Seccomp = seccompBenchmarks()
+		report.Seccomp = append(filteredCalls(work, programs), seccompBenchmarks()...)
 	}
 	report.print(os.Stdout)
 	if s.page != "" {
@@ -123,7 +123,7 @@ func prepare(work string) error {
 			}
 		}
 	}
-	for _, name := range []string{"runner", "empty"} {
+	for _, name := range []string{"runner", "empty", "calls"} {
 		if err := goBuild(filepath.Join(work, name), "./bench/"+name); err != nil {
 			return err
 		}
@@ -139,23 +139,4 @@ func goBuild(output, pkg string) error {
 		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
 	}
 	return nil
-}
-
-// seccompBenchmarks returns what the filter costs per system call, as `go test -bench` prints it, or why it could not be had.
-func seccompBenchmarks() []string {
-	const pkg = "./internal/sandbox/seccomp"
-	if _, err := os.Stat(pkg); err != nil {
-		return nil
-	}
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-benchtime", "300ms", pkg).CombinedOutput()
-	if err != nil {
-		return []string{"go test -bench: " + err.Error()}
-	}
-	var lines []string
-	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, "Benchmark") {
-			lines = append(lines, strings.TrimSpace(line))
-		}
-	}
-	return lines
 }
