@@ -83,6 +83,9 @@ func (g *Group) explain(s *setting, err error) error {
 	case errors.Is(err, unix.EBUSY) && s.controller == "memory":
 		usage, _ := readFile(d.fd, "memory.usage_in_bytes")
 		return errdef.Errorf(errdef.Conflict, "%s: %s %q: below what is in use (%s bytes): %w", s.field, s.file, s.value, strings.TrimSpace(usage), err)
+	case errors.Is(err, unix.EINVAL) && s.file == "memory.limit_in_bytes":
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "%s: write %q to %s of %s: %w", s.field, s.value, s.file, d.name(), err),
+			"the sum of memory and swap (linux.resources.memory.swap) in force is below it: change both")
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return errdef.Errorf(errdef.Unsupported, "%s: %s %q: %w", s.field, s.file, s.value, err)
 	}

@@ -155,8 +155,21 @@ func (g *Group) makeDir(d *dir, settings []setting) error {
 			return err
 		}
 	}
+	if d.unified() && parent != d.root {
+		return d.checkType()
+	}
 	if d.has("cpuset") {
 		return d.inheritCpuset(parent)
+	}
+	return nil
+}
+
+// checkType refuses a v2 cgroup that no process can be born in, because one above it is threaded (cgroup-v2.rst, "Threads").
+func (d *dir) checkType() error {
+	kind, err := readFile(d.fd, "cgroup.type")
+	if kind = strings.TrimSpace(kind); err == nil && kind != "domain" && kind != "domain threaded" {
+		return errdef.WithHint(errdef.Errorf(errdef.Conflict, "cgroup %s: its type is %q: a cgroup above it is threaded", d.name(), kind),
+			"choose another linux.cgroupsPath")
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (g *Group) killEach(ctx context.Context) error {
 		}
 		return err
 	}
-	for pause := 500 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+	for round, pause := 0, 100*time.Microsecond; ; round, pause = round+1, min(2*pause, 20*time.Millisecond) {
 		pids, err := pidsOf(d.fd, true)
 		if err != nil {
 			return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
@@ -64,7 +64,12 @@ func (g *Group) killEach(ctx context.Context) error {
 		if len(pids) == 0 {
 			return nil
 		}
-		if err := g.killRound(ctx, d, pids); err != nil {
+		if round < 4 && len(pids) <= 4 {
+			err = g.killFew(d, pids)
+		} else {
+			err = g.killRound(ctx, d)
+		}
+		if err != nil {
 			return err
 		}
 		if !nap(ctx, pause) {
@@ -73,35 +78,36 @@ func (g *Group) killEach(ctx context.Context) error {
 	}
 }
 
-// killRound kills what is there. A few processes are killed as they are. If there are many, or some fork, the group is stopped, listed,
-// killed and let go, upon which all are dead: what stands still neither forks nor ends, so that the list is complete and the numbers are
-// not used again.
-func (g *Group) killRound(ctx context.Context, d *dir, pids []int) error {
+// killFew kills a few processes as they are. It is tried first, since mostly that is all there is, and what was killed stays listed for a
+// moment.
+func (g *Group) killFew(d *dir, pids []int) error {
 	frozen, err := g.Frozen()
 	if err != nil {
 		return err
 	}
-	if !frozen && len(pids) <= 2 {
-		g.signal(d, pids, false)
-		if pids, err = pidsOf(d.fd, true); err != nil || len(pids) == 0 {
-			return err
-		}
+	g.signal(d, pids, frozen)
+	if frozen {
+		return g.Thaw(context.Background())
 	}
+	return nil
+}
+
+// killRound is for many, or for some that fork: the group is stopped, listed, killed and let go, upon which all are dead. What stands still
+// neither forks nor ends, so that the list is complete and the numbers are not used again.
+func (g *Group) killRound(ctx context.Context, d *dir) error {
 	if p := g.dirOf("pids"); p != nil && p.open() == nil {
 		_ = writeFile(p.fd, "pids.max", "0") // in case freezing takes long
 	}
 	part, cancel := context.WithTimeout(ctx, 2*time.Second)
 	stopped := g.Freeze(part) == nil
 	cancel()
-	pids, err = pidsOf(d.fd, true)
+	pids, err := pidsOf(d.fd, true)
 	if err != nil {
 		return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
 	}
 	g.signal(d, pids, stopped)
-	if stopped || frozen {
-		if err := g.Thaw(ctx); err != nil {
-			return err
-		}
+	if stopped {
+		return g.Thaw(ctx)
 	}
 	return nil
 }

@@ -171,9 +171,20 @@ func (g *Group) stopUnit() error {
 	return g.once([]string{"op=stop", "manager=" + g.manager(), "unit=" + g.unit.name})
 }
 
-// attach moves a process into the unit, or a cgroup below its own, by way of systemd.
+// attach moves a process into the unit's cgroup, or one below it, by way of systemd. The group may itself be below the unit's.
 func (g *Group) attach(pid int, sub string) error {
-	return g.once([]string{"op=attach", "manager=" + g.manager(), "unit=" + g.unit.name, "pid=" + strconv.Itoa(pid), "sub=/" + strings.TrimPrefix(sub, "/")})
+	d := g.unifiedDir()
+	if d == nil {
+		return errdef.Errorf(errdef.Unsupported, "systemd: the group has no directory in the unified hierarchy")
+	}
+	below, err := d.subFor(sub)
+	if err != nil {
+		return err
+	}
+	if _, own, ok := strings.Cut("/"+d.path+"/", "/"+g.unit.name+"/"); ok {
+		below = strings.Trim(own+below, "/")
+	}
+	return g.once([]string{"op=attach", "manager=" + g.manager(), "unit=" + g.unit.name, "pid=" + strconv.Itoa(pid), "sub=/" + below})
 }
 
 func (g *Group) manager() string {

@@ -55,9 +55,10 @@ const (
 )
 
 // WatchPressure begins to watch for memory pressure. v1: memory.pressure_level; v2: a trigger on memory.pressure (psi.rst, Linux 5.2), with
-// thresholds of ours for the levels: 50, 150 or 500 ms of a second in which some process waited for memory.
+// thresholds of ours for the levels: 100, 300 or 1000 ms of 2 s in which some process waited for memory. Windows of 2 s need no
+// CAP_SYS_RESOURCE (Linux 6.5).
 func (g *Group) WatchPressure(level Level) (*Watch, error) {
-	stall := map[Level]string{Low: "50000", Medium: "150000", Critical: "500000"}[level]
+	stall := map[Level]string{Low: "100000", Medium: "300000", Critical: "1000000"}[level]
 	if stall == "" {
 		return nil, errdef.Errorf(errdef.Invalid, "watch memory pressure: %q is no level", level)
 	}
@@ -75,7 +76,7 @@ func (g *Group) WatchPressure(level Level) (*Watch, error) {
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unsupported, "watch memory pressure: memory.pressure of %s: %w", d.name(), err)
 	}
-	if err := writeFD(fd, "some "+stall+" 1000000"); err != nil {
+	if err := writeFD(fd, "some "+stall+" 2000000"); err != nil {
 		unix.Close(fd)
 		return nil, errdef.Errorf(kindOf(err), "watch memory pressure: memory.pressure of %s: %w", d.name(), err)
 	}
