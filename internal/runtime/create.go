@@ -55,6 +55,8 @@ type creation struct {
 	notify  *notify
 
 	birth *forkexec.Birth // the child, until launch has it
+	spec  *specs.Spec     // the bundle's, with what environment adds
+	draft *launch.Draft   // the plan, if it is compiled beside
 }
 
 // load reads a bundle that has something to run.
@@ -83,6 +85,9 @@ func (r *Runtime) create(ctx context.Context, id string, n *creation) (*containe
 			return nil, nil, err
 		}
 	}
+	if err := state.ValidID(id); err != nil {
+		return nil, nil, err
+	}
 	if err := n.check(); err != nil {
 		return nil, nil, err
 	}
@@ -91,11 +96,25 @@ func (r *Runtime) create(ctx context.Context, id string, n *creation) (*containe
 		return nil, nil, err
 	}
 	defer closeSockets()
+	defer n.endBirth()
+	if n.front != nil {
+		if err := n.front.lend(); err != nil {
+			return nil, nil, err
+		}
+		defer n.front.takeBack()
+	}
+	if err := n.hurry(r, id); err != nil {
+		return nil, nil, err
+	}
 	if err := r.claim(ctx, id, n); err != nil {
+		if n.group != nil {
+			n.group.Close()
+		}
 		return nil, nil, err
 	}
 	child, err := n.build(ctx)
 	if err != nil {
+		n.endBirth()
 		n.notify.close()
 		n.c.undo()
 		return nil, nil, err
@@ -168,24 +187,41 @@ func (n *creation) connect() (closeAll func(), err error) {
 	return closeAll, nil
 }
 
+// hurry begins what needs nothing of the container's directory: compiling the plan, and where it is not to be born in a cgroup, making the
+// child. Making files for the directory takes about as long.
+func (n *creation) hurry(r *Runtime, id string) error {
+	var err error
+	if n.group, err = r.openGroup(n.bundle.Spec, id); err != nil {
+		return err
+	}
+	if r.Rootless || r.Systemd || n.NotifySocket != "" {
+		return nil // the cgroup may turn out to be another, or none; the spec gets a mount
+	}
+	n.spec = n.environment()
+	n.draft = launch.Compile(n.options(r, id))
+	if n.group == nil {
+		return n.begin()
+	}
+	return nil
+}
+
+// options are what launch needs to know for the plan.
+func (n *creation) options(r *Runtime, id string) *launch.Options {
+	return &launch.Options{
+		ID: id, Bundle: n.bundle.Dir, Spec: n.spec, Run: n.run, NoPivot: n.NoPivot, NoKeyring: n.NoNewKeyring,
+		PreserveFDs: n.Listen.N + n.PreserveFDs, Group: n.group, SeccompCache: r.SeccompCache,
+	}
+}
+
 // claim takes the name, after cleaning up what a killed create left under it, and writes the first record: that of what will be made.
 func (r *Runtime) claim(ctx context.Context, id string, n *creation) error {
-	if err := state.ValidID(id); err != nil {
-		return err
-	}
 	spec := n.bundle.Spec
-	group, err := r.openGroup(spec, id)
-	if err != nil {
-		return err
-	}
-	c := &container{Runtime: r, group: group}
+	c := &container{Runtime: r, group: n.group}
+	var err error
 	if c.dir, err = r.claimDir(ctx, id); err != nil {
-		if group != nil {
-			group.Close()
-		}
 		return err
 	}
-	n.c, n.group = c, group
+	n.c = c
 	c.rec = &state.Record{
 		ID: id, Phase: state.Creating, Made: time.Now().UTC(), OCIVersion: spec.Version, Bundle: n.bundle.Dir, Rootfs: n.bundle.Rootfs,
 		Annotations: spec.Annotations, Owner: uint32(unix.Geteuid()), Hooks: spec.Hooks, OwnPIDs: ownPIDs(spec), Rootless: r.Rootless,
@@ -261,13 +297,6 @@ func (r *Runtime) openGroup(spec *specs.Spec, id string) (*cgroup.Group, error) 
 // kernel about as long as making directories.
 func (n *creation) build(ctx context.Context) (*launch.Child, error) {
 	c, spec := n.c, n.bundle.Spec
-	defer n.endBirth()
-	if n.front != nil {
-		if err := n.front.lend(); err != nil {
-			return nil, err
-		}
-		defer n.front.takeBack()
-	}
 	if err := n.limit(); err != nil {
 		return nil, err
 	}
@@ -312,6 +341,9 @@ func (n *creation) endBirth() {
 // limit makes the cgroup with its limits, and beside that the child.
 func (n *creation) limit() error {
 	if n.group == nil {
+		if n.birth != nil {
+			return nil
+		}
 		return n.begin()
 	}
 	var res *specs.LinuxResources
@@ -344,32 +376,30 @@ func (n *creation) groupMade() error {
 // launch starts the child.
 func (n *creation) launch(ctx context.Context) (*launch.Child, error) {
 	c := n.c
-	spec, err := n.environment()
-	if err != nil {
-		return nil, err
+	if n.spec == nil {
+		n.spec = n.environment()
+		var err error
+		if n.notify, err = prepareNotify(c.dir, n.NotifySocket, n.run, n.spec); err != nil {
+			return nil, err
+		}
 	}
-	birth := n.birth
+	o := n.options(c.Runtime, c.rec.ID)
+	o.Dir, o.Birth, o.Draft, o.Console = c.dir.Path, n.birth, n.draft, n.console
+	o.OnCreated = func(pid int) error { return n.born(ctx, pid) }
+	o.State = func(status string, pid int) []byte { return c.document(specs.ContainerState(status), pid) }
 	n.birth = nil // launch's from here on
-	return launch.Create(ctx, &launch.Options{
-		ID: c.rec.ID, Bundle: n.bundle.Dir, Dir: c.dir.Path, Spec: spec, Birth: birth, Run: n.run, NoPivot: n.NoPivot, NoKeyring: n.NoNewKeyring,
-		PreserveFDs: n.Listen.N + n.PreserveFDs, Console: n.console, Group: n.group, OnCreated: func(pid int) error { return n.born(ctx, pid) },
-		State:        func(status string, pid int) []byte { return c.document(specs.ContainerState(status), pid) },
-		SeccompCache: c.SeccompCache,
-	})
+	return launch.Create(ctx, o)
 }
 
-// environment returns the configuration with what the runtime adds to it: the home directory, sockets of the service manager, and the
-// socket for readiness.
-func (n *creation) environment() (*specs.Spec, error) {
+// environment returns the configuration with what the runtime adds to it: the home directory and the sockets of the service manager.
+func (n *creation) environment() *specs.Spec {
 	spec, process := *n.bundle.Spec, *n.bundle.Spec.Process
 	process.Env = append(slices.Clip(process.Env), n.Listen.env()...)
 	if !has(process.Env, "HOME") {
 		process.Env = append(process.Env, "HOME="+homeInRoot(n.bundle.Rootfs, process.User.UID))
 	}
 	spec.Process = &process
-	var err error
-	n.notify, err = prepareNotify(n.c.dir, n.NotifySocket, n.run, &spec)
-	return &spec, err
+	return &spec
 }
 
 // born is called when the child is in its namespaces and its cgroup: the hooks of this moment run. They, and whoever cleans up where there

@@ -16,8 +16,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A Draft is a plan that is being compiled beside its caller.
+type Draft struct {
+	done chan struct{}
+	plan *plan.Plan
+	err  error
+}
+
+// Compile begins to compile the plan of a new container. It looks at Group before it returns, and at nothing of Dir; the spec may not
+// change any more.
+func Compile(o *Options) *Draft {
+	d := &Draft{done: make(chan struct{})}
+	facts := cgroupFacts(o.Group)
+	go func() {
+		defer close(d.done)
+		d.plan, d.err = compile(o, facts)
+	}()
+	return d
+}
+
 // compile gathers the facts and makes the plan of a new container.
-func compile(o *Options) (*plan.Plan, error) {
+func compile(o *Options, group plan.CgroupFacts) (*plan.Plan, error) {
 	filter, err := filterOf(o.Spec, o.SeccompCache)
 	if err != nil {
 		return nil, err
@@ -26,7 +45,7 @@ func compile(o *Options) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts.Cgroup = cgroupFacts(o.Group)
+	facts.Cgroup = group
 	return plan.Compile(&plan.Input{
 		Spec: o.Spec, Bundle: o.Bundle, ID: o.ID, Facts: facts, Run: o.Run, NoPivot: o.NoPivot, NoKeyring: o.NoKeyring,
 		PreserveFDs: o.PreserveFDs, Hooks: needsBarrier(o.Spec), Filter: filter,
@@ -35,7 +54,7 @@ func compile(o *Options) (*plan.Plan, error) {
 
 // Explain makes the plan that Create would run, and runs nothing. Descriptors are not opened; the host is only looked at.
 func Explain(o *Options) (*plan.Plan, error) {
-	return compile(o)
+	return compile(o, cgroupFacts(o.Group))
 }
 
 // needsBarrier reports whether the runtime has something to do between the namespaces and the root.

@@ -33,6 +33,7 @@ type Options struct {
 	State        func(status string, pid int) []byte
 	SeccompCache string          // directory of compiled filters, "" for none
 	Birth        *forkexec.Birth // the child, if Begin was called already
+	Draft        *Draft          // the plan, if Compile was called already with the same ID, Bundle, Spec, flags and Group
 }
 
 // A Child is a started process, a child of the caller.
@@ -119,7 +120,12 @@ func Begin(spec *specs.Spec, preserveFDs, cgroup int) (*forkexec.Birth, error) {
 
 // prepare compiles the plan and opens its descriptors.
 func (o *Options) prepare() (*run, error) {
-	p, err := compile(o)
+	draft := o.Draft
+	if draft == nil {
+		draft = Compile(o)
+	}
+	<-draft.done
+	p, err := draft.plan, draft.err
 	if err != nil {
 		return nil, err
 	}
