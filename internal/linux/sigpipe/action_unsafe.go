@@ -34,14 +34,16 @@ const (
 
 // install makes handler the action of a signal, unless it is ignored.
 func install(sig unix.Signal) syscall.Errno {
-	var old sigaction
-	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0); errno != 0 {
-		return errno
-	}
-	if old.handler == ignored {
-		return 0
-	}
 	act := sigaction{handler: handlerAddr(), flags: saOnStack | saRestorer | saRestart, restorer: restorerAddr(), mask: ^uint64(0)}
-	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
+	var old sigaction
+	errno := rtSigaction(sig, &act, &old)
+	if errno == 0 && old.handler == ignored {
+		errno = rtSigaction(sig, &old, nil)
+	}
+	return errno
+}
+
+func rtSigaction(sig unix.Signal, act, old *sigaction) syscall.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
 	return errno
 }

@@ -9,13 +9,14 @@ const (
 	dataBase = 0x10000000
 )
 
-// image returns the program as a static ELF executable of two segments: the machine (read, execute) and the table with its data
-// (read, write, private). There is no section, no symbol, no interpreter and no stack to execute (elf(5)).
-func image(p *program, code []byte) []byte {
+// image returns the program as a static ELF executable, in two parts to be written one after the other: the headers with the machine's
+// segment (read, execute), and the segment of the table with its data (read, write, private). There is no section, no symbol, no
+// interpreter and no stack to execute (elf(5)).
+func image(p *program, code []byte) (head, data []byte) {
 	p.locate(dataBase)
 	const ehdr, phdr = 64, 56
 	entry := ehdr + 3*phdr
-	out := make([]byte, 0, codePage+len(p.data))
+	out := make([]byte, 0, codePage)
 	le := binary.LittleEndian
 	out = append(out, 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	out = le.AppendUint16(out, 2) // ET_EXEC
@@ -33,8 +34,7 @@ func image(p *program, code []byte) []byte {
 	out = segment(out, 1, 6, codePage, dataBase, uint64(len(p.data)))
 	out = segment(out, 0x6474e551, 6, 0, 0, 0) // PT_GNU_STACK, not executable
 	out = append(out, body...)
-	out = append(out, make([]byte, codePage-len(out))...)
-	return append(out, p.data...)
+	return out[:codePage], p.data
 }
 
 // segment appends a program header.

@@ -40,7 +40,7 @@ type program struct {
 // cells, see receive. An error is a fault of the list, not of the user.
 func link(ops []op.Op, mems []op.Mem, sync int, files map[string]bool) (*program, error) {
 	p := &program{
-		data:   make([]byte, headerSize+instrSize*(len(ops)+1), headerSize+instrSize*(len(ops)+1)+16<<10),
+		data:   make([]byte, headerSize+instrSize*(len(ops)+1), headerSize+instrSize*(len(ops)+1)+room(mems)),
 		memory: make(map[string]int, len(mems)+32),
 		labels: make(map[string]int, 16),
 		sync:   sync,
@@ -76,6 +76,18 @@ func link(ops []op.Op, mems []op.Mem, sync int, files map[string]bool) (*program
 	}
 	p.end(len(ops))
 	return p, nil
+}
+
+// room guesses how many bytes strings and memories take, so that the block seldom has to grow.
+func room(mems []op.Mem) int {
+	n := 16 << 10
+	for i := range mems {
+		n += mems[i].Size
+		for k := range mems[i].Relocs {
+			n += len(mems[i].Relocs[k].Arg.Str)
+		}
+	}
+	return n
 }
 
 // A value is what stands in a word: a number, or an offset in the block that becomes an address.

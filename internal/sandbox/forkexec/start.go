@@ -105,7 +105,8 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 	ops := append(first, c.Ops...)
 	main, err := link(ops, append(mems, c.Mems...), b.child, have)
 	if err == nil {
-		err = seal(b.exe, image(main, machineCode()))
+		head, data := image(main, machineCode())
+		err = seal(b.exe, head, data)
 	}
 	if err != nil {
 		b.Abort()
@@ -234,16 +235,18 @@ func memfd(minFD int) (int, error) {
 }
 
 // seal writes the program, and from then on nobody can change it: F_ADD_SEALS of fcntl(2).
-func seal(fd int, program []byte) error {
-	for len(program) > 0 {
-		n, err := unix.Write(fd, program)
-		if err == unix.EINTR {
-			continue
+func seal(fd int, parts ...[]byte) error {
+	for _, part := range parts {
+		for len(part) > 0 {
+			n, err := unix.Write(fd, part)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				return errdef.Errorf(errdef.Unavailable, "write the container's first program: %w", err)
+			}
+			part = part[n:]
 		}
-		if err != nil {
-			return errdef.Errorf(errdef.Unavailable, "write the container's first program: %w", err)
-		}
-		program = program[n:]
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|sealExec)
