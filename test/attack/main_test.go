@@ -57,18 +57,20 @@ func runAll(m *testing.M) int {
 		fmt.Println("left behind:", left)
 		code = 1
 	}
-	killMarked(target)
-	sweep()
 	return code
 }
 
-// sweep takes away what found has reported, so that a bad runtime under test does not fill the machine.
+// sweep takes away what found reports.
 func sweep() {
+	killMarked(target)
+	time.Sleep(50 * time.Millisecond) // until they have left their cgroups
 	for _, left := range found() {
 		kind, rest, _ := strings.Cut(left, " ")
 		switch fields := strings.Fields(rest); kind {
 		case "cgroup":
 			_ = os.Remove(rest) // a directory of cgroupfs; refused while a killed process is still in it
+		case "state":
+			_ = os.RemoveAll(filepath.Join(target.root, rest))
 		case "mount":
 			_ = syscall.Unmount(fields[4], syscall.MNT_DETACH) // proc_pid_mountinfo(5): the fifth field
 		}
@@ -120,11 +122,16 @@ func prepare() error {
 	return nil
 }
 
-// leftovers lists what the runtime under test did not clean up, after giving the kernel some time to finish its own part.
+// leftovers lists what the runtime under test did not clean up, after giving the kernel some time to finish its own part. What it
+// lists it removes, so that one fault is one failed test.
 func leftovers(patience time.Duration) []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		list := found()
-		if len(list) == 0 || time.Now().After(deadline) {
+		if len(list) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			sweep()
 			return list
 		}
 	}
