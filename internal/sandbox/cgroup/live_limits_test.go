@@ -193,3 +193,41 @@ func TestLiveThreadedParent(t *testing.T) {
 		t.Errorf("below a threaded cgroup: %v", err)
 	}
 }
+
+// A container with a writable cgroup file system can make cgroups as deep and as wide as it likes.
+func TestLiveDeepAndWide(t *testing.T) {
+	l := liveLayout(t)
+	g := newGroup(t, l)
+	create(t, g, nil)
+	d := g.listing()
+	deep := d.name()
+	for range 120 {
+		deep += "/d"
+		if err := os.Mkdir(deep, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 300 {
+		if err := os.Mkdir(fmt.Sprintf("%s/w%d", d.name(), i), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := start(t, g, "exec sleep 60")
+	if err := os.WriteFile(deep+"/cgroup.procs", []byte(fmt.Sprint(cmd.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := g.PIDs(true); err != nil || len(pids) != 1 || pids[0] != cmd.Process.Pid {
+		t.Errorf("pids: %v, %v, want %d, 120 levels down", pids, err, cmd.Process.Pid)
+	}
+	if err := g.Kill(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := g.Delete(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("removed 420 cgroups in %v", time.Since(begin))
+	if g.Exists() {
+		t.Error("it is still there")
+	}
+}

@@ -23,8 +23,11 @@ func moveProcess(fd, pid int) error {
 	return err
 }
 
-// maxTree bounds how many cgroups of a container are looked at: it may make them itself, without end.
+// maxTree bounds how many cgroups right below one another are looked at: the container may make them itself, without end.
 const maxTree = 100_000
+
+// errMoved means that cgroups vanished under the walk's feet: it has to begin again.
+var errMoved = errors.New("cgroups were removed meanwhile")
 
 // pidsOf reads the processes of a cgroup. A cgroup in threaded mode has none to show (EOPNOTSUPP): its domain has them.
 func pidsOf(dirfd int, all bool) ([]int, error) {
@@ -32,12 +35,17 @@ func pidsOf(dirfd int, all bool) ([]int, error) {
 		return procsOf(dirfd)
 	}
 	var pids []int
-	err := walkTree(dirfd, func(fd int) error {
-		here, err := procsOf(fd)
-		pids = append(pids, here...)
-		return err
-	})
-	return pids, err
+	for try := 0; ; try++ {
+		pids = pids[:0]
+		err := walkTree(dirfd, func(fd int) error {
+			here, err := procsOf(fd)
+			pids = append(pids, here...)
+			return err
+		})
+		if !errors.Is(err, errMoved) || try == 100 {
+			return pids, err
+		}
+	}
 }
 
 func procsOf(dirfd int) ([]int, error) {
@@ -63,43 +71,79 @@ func parsePIDs(text string) []int {
 	return pids
 }
 
-// walkTree calls visit with a descriptor of the cgroup and of each below it, top down. What vanishes meanwhile is skipped. It holds as many
-// descriptors as the tree is deep at the place where it is, and gives up below 100 levels, where no sane tree is.
-func walkTree(dirfd int, visit func(fd int) error) error {
-	left := maxTree
-	return walkLevel(dirfd, 0, &left, visit)
+// A walk goes through a cgroup and all below it, top down. It holds two descriptors at a time however deep the tree is, and goes up by "..",
+// which is safe here: a cgroup never gets another parent.
+type walk struct {
+	top, cur int
+	todo     [][]string // for each level down to cur, the names not yet visited
 }
 
-func walkLevel(dirfd, depth int, left *int, visit func(fd int) error) error {
-	if *left--; *left < 0 || depth > 100 {
-		return errdef.Errorf(errdef.Conflict, "cgroup: the container has made more than %d cgroups, or more than 100 levels of them", maxTree)
-	}
-	if err := visit(dirfd); err != nil {
-		if gone(err) && depth > 0 {
-			return nil
+// walkTree calls visit with a descriptor of each. What vanishes meanwhile is skipped.
+func walkTree(top int, visit func(fd int) error) error {
+	w := &walk{top: top, cur: top}
+	defer func() { w.move(top) }()
+	for {
+		names, err := w.here(visit)
+		if err != nil {
+			return err
 		}
-		return err
-	}
-	names, err := childDirs(dirfd)
-	if err != nil {
-		if gone(err) && depth > 0 {
-			return nil
+		w.todo = append(w.todo, names)
+		if more, err := w.next(); err != nil || !more {
+			return err
 		}
-		return errdef.Errorf(kindOf(err), "cgroup: list: %w", err)
 	}
-	for _, name := range names {
-		fd, err := openFile(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY)
+}
+
+// here visits the cgroup that the walk is at, and lists those right below it.
+func (w *walk) here(visit func(fd int) error) ([]string, error) {
+	err := visit(w.cur)
+	var names []string
+	if err == nil {
+		names, err = childDirs(w.cur)
+	}
+	if gone(err) && len(w.todo) > 0 {
+		return nil, nil
+	}
+	if len(names) >= maxTree {
+		return nil, errdef.Errorf(errdef.Conflict, "cgroup: the container has made more than %d cgroups in one", maxTree)
+	}
+	return names, err
+}
+
+// next goes to the next cgroup, over as many levels up as have none left; false at the end.
+func (w *walk) next() (bool, error) {
+	for {
+		last := len(w.todo) - 1
+		if len(w.todo[last]) == 0 {
+			w.todo = w.todo[:last]
+			if last == 0 {
+				return false, nil
+			}
+			up, err := openFile(w.cur, "..", unix.O_RDONLY|unix.O_DIRECTORY)
+			if err != nil {
+				return false, errMoved
+			}
+			w.move(up)
+			continue
+		}
+		name := w.todo[last][0]
+		w.todo[last] = w.todo[last][1:]
+		fd, err := openFile(w.cur, name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if gone(err) {
 			continue
 		}
 		if err != nil {
-			return errdef.Errorf(kindOf(err), "cgroup %q: %w", name, err)
+			return false, errdef.Errorf(kindOf(err), "cgroup %q: %w", name, err)
 		}
-		err = walkLevel(fd, depth+1, left, visit)
-		unix.Close(fd)
-		if err != nil {
-			return err
-		}
+		w.move(fd)
+		return true, nil
 	}
-	return nil
+}
+
+// move puts the walk at the descriptor, which it owns unless it is the top.
+func (w *walk) move(fd int) {
+	if w.cur != w.top && w.cur != fd {
+		unix.Close(w.cur)
+	}
+	w.cur = fd
 }
