@@ -23,7 +23,7 @@ import (
 const patience = 20 * time.Second
 
 // prove makes an attack on the careless runtime, where it must reach something, and on the runtime under test, where it must
-// reach nothing. The attack returns what it reached.
+// reach nothing and leave nothing. The attack returns what it reached.
 func prove(t *testing.T, attack func(t *testing.T, p *program) string) {
 	t.Helper()
 	t.Run("careless", func(t *testing.T) {
@@ -34,6 +34,11 @@ func prove(t *testing.T, attack func(t *testing.T, p *program) string) {
 		t.Log(reached)
 	})
 	t.Run("runtime", func(t *testing.T) {
+		t.Cleanup(func() { // after the containers of the attack are deleted
+			if left := leftovers(3 * time.Second); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
 		if reached := attack(t, target); reached != "" {
 			t.Error(reached)
 		}
