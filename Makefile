@@ -17,6 +17,8 @@ PROGRAMS := $(notdir $(wildcard cmd/*))
 EMBEDDED := cmd/bulkhead-demo/embed/bulkhead-report
 # What is not tested against a running container is a unit; test/* are suites of their own.
 UNITS = $(shell $(GO) list ./... | grep -v -e '/test/' -e '/internal/archtest$$')
+# Written by hand: neither testdata nor generated.
+SOURCES = $$(git ls-files -c -o --exclude-standard '*.go' | grep -v -e /testdata/ -e '/z[^/]*[.]go$$')
 # Suites share the machine's cgroups and mounts, so one runs after the other, and never from the cache.
 SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
 
@@ -52,13 +54,13 @@ test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script
 check: lint arch unit ## quick: no container is started as another user than you
 
 lint: ## gofmt, vet, gofumpt, staticcheck
-	@out=$$(gofmt -l $$(git ls-files -c -o --exclude-standard '*.go' | grep -v /testdata/)); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
+	@out=$$(gofmt -l $(SOURCES)); test -z "$$out" || { printf 'gofmt (make fmt):\n%s\n' "$$out"; exit 1; }
 	$(GO) vet ./...
-	@out=$$($(TOOL) gofumpt -l $$(git ls-files -c -o --exclude-standard '*.go' | grep -v /testdata/)); test -z "$$out" || { echo "gofumpt: $$out (make fmt)"; exit 1; }
+	@out=$$($(TOOL) gofumpt -l $(SOURCES)); test -z "$$out" || { printf 'gofumpt (make fmt):\n%s\n' "$$out"; exit 1; }
 	$(TOOL) staticcheck ./...
 
 fmt: ## format the sources
-	$(TOOL) gofumpt -w $$(git ls-files -c -o --exclude-standard '*.go' | grep -v /testdata/)
+	$(TOOL) gofumpt -w $(SOURCES)
 
 arch: ## hold the tree to ARCHITECTURE.md and the budgets
 	$(GO) test -count=1 ./internal/archtest

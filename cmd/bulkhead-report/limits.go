@@ -84,10 +84,22 @@ var rlimitNames = []struct {
 	name string
 	id   int
 }{
-	{"as", unix.RLIMIT_AS}, {"core", unix.RLIMIT_CORE}, {"cpu", unix.RLIMIT_CPU}, {"data", unix.RLIMIT_DATA}, {"fsize", unix.RLIMIT_FSIZE},
-	{"locks", unix.RLIMIT_LOCKS}, {"memlock", unix.RLIMIT_MEMLOCK}, {"msgqueue", unix.RLIMIT_MSGQUEUE}, {"nice", unix.RLIMIT_NICE},
-	{"nofile", unix.RLIMIT_NOFILE}, {"nproc", unix.RLIMIT_NPROC}, {"rss", unix.RLIMIT_RSS}, {"rtprio", unix.RLIMIT_RTPRIO},
-	{"rttime", unix.RLIMIT_RTTIME}, {"sigpending", unix.RLIMIT_SIGPENDING}, {"stack", unix.RLIMIT_STACK},
+	{"as", unix.RLIMIT_AS},
+	{"core", unix.RLIMIT_CORE},
+	{"cpu", unix.RLIMIT_CPU},
+	{"data", unix.RLIMIT_DATA},
+	{"fsize", unix.RLIMIT_FSIZE},
+	{"locks", unix.RLIMIT_LOCKS},
+	{"memlock", unix.RLIMIT_MEMLOCK},
+	{"msgqueue", unix.RLIMIT_MSGQUEUE},
+	{"nice", unix.RLIMIT_NICE},
+	{"nofile", unix.RLIMIT_NOFILE},
+	{"nproc", unix.RLIMIT_NPROC},
+	{"rss", unix.RLIMIT_RSS},
+	{"rtprio", unix.RLIMIT_RTPRIO},
+	{"rttime", unix.RLIMIT_RTTIME},
+	{"sigpending", unix.RLIMIT_SIGPENDING},
+	{"stack", unix.RLIMIT_STACK},
 }
 
 // rlimits prints the process's resource limits, soft:hard, getrlimit(2). A Go program raises its soft limit of descriptors as it starts,

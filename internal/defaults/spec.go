@@ -127,6 +127,9 @@ func hostMasks(level Level, host Host) []string {
 func hostMounts(level Level, host Host) []specs.Mount {
 	var out []specs.Mount
 	for _, m := range levelMounts(level) {
+		if host.Rootless && m.kind == "cgroup" {
+			continue // there are no limits of its own to be seen, and version 1 cannot be mounted in a user namespace
+		}
 		var options []string
 		for _, option := range strings.Split(m.options, ",") {
 			if option == devptsGroup && !mapped(host.GIDs, 5) {
