@@ -249,7 +249,7 @@ func (g *Group) ProcsFDs() ([]int, error) { return g.SubProcsFDs("") }
 func (g *Group) SubProcsFDs(sub string) ([]int, error) {
 	var fds []int
 	for _, d := range g.dirs {
-		if d.absent || d.unified() {
+		if d.absent || d.unified() || g.JoinsByParent() {
 			continue
 		}
 		fd, err := d.openIn(sub, "tasks", unix.O_WRONLY)
@@ -263,7 +263,7 @@ func (g *Group) SubProcsFDs(sub string) ([]int, error) {
 }
 
 // DirFD returns a descriptor of the group's directory in the v2 hierarchy for CLONE_INTO_CGROUP (Linux 5.7), close-on-exec; -1 when there
-// is no v2 hierarchy. In hybrid mode both it and ProcsFDs are to be used. The caller closes it.
+// is no v2 hierarchy, or the process may not join by itself (JoinsByParent). In hybrid mode both it and ProcsFDs are to be used. The caller closes it.
 //
 // The new process must not get CLONE_NEWCGROUP in the same clone3: its cgroup namespace would be rooted at the parent's cgroup.
 func (g *Group) DirFD() (int, error) { return g.SubDirFD("") }
@@ -271,7 +271,7 @@ func (g *Group) DirFD() (int, error) { return g.SubDirFD("") }
 // SubDirFD is DirFD for a cgroup below the group.
 func (g *Group) SubDirFD(sub string) (int, error) {
 	d := g.unifiedDir()
-	if d == nil {
+	if d == nil || g.JoinsByParent() {
 		return -1, nil
 	}
 	return d.openIn(sub, "", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -325,7 +325,10 @@ func (d *dir) subFor(sub string) (string, error) {
 // first hierarchy the kernel waits for a grace period.
 func (g *Group) AddProcess(pid int, sub string) error {
 	if g.JoinsByParent() {
-		return g.attach(pid, sub)
+		if err := g.attach(pid, sub); err != nil {
+			return err
+		}
+		return g.Release()
 	}
 	for _, d := range g.dirs {
 		if d.absent {

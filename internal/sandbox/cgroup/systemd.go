@@ -27,6 +27,9 @@ import (
 // unitDeadline bounds one request to systemd.
 const unitDeadline = 30 * time.Second
 
+// holderTasks is more than the threads that the sleeping process has: it is a Go program.
+const holderTasks = 32
+
 // helperName is the helper program: it stands beside the runtime, or in ../libexec/bulkhead.
 const helperName = "bulkhead-systemd"
 
@@ -112,8 +115,9 @@ func (g *Group) startUnit(res *specs.LinuxResources, devices *filter) error {
 	}
 	for _, p := range props {
 		if p.name == "TasksMax" && !strings.HasSuffix(u.name, ".slice") {
-			u.tasks, _ = strconv.ParseUint(p.value, 10, 64)
-			continue
+			if u.tasks, _ = strconv.ParseUint(p.value, 10, 64); p.value != infinity {
+				p.value = strconv.FormatUint(u.tasks+holderTasks, 10)
+			}
 		}
 		req = append(req, p.line())
 	}

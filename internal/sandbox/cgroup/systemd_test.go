@@ -103,6 +103,9 @@ func TestLiveUnit(t *testing.T) {
 		Pids: &specs.LinuxPids{Limit: ptr(int64(1))},
 	})
 	cmd := start(t, g, "exec sleep 60")
+	if g.mode == V2 && content(t, g, "pids", "pids.max") != fmt.Sprint(1+holderTasks) {
+		t.Errorf("pids.max before Release: %s", content(t, g, "pids", "pids.max"))
+	}
 	if err := g.Release(); err != nil {
 		t.Fatal(err)
 	}
@@ -192,15 +195,15 @@ func TestLiveUserUnit(t *testing.T) {
 	if !g.JoinsByParent() {
 		t.Fatal("the container's process would have to join by itself")
 	}
+	if fd, err := g.DirFD(); fd != -1 || err != nil {
+		t.Errorf("a descriptor to join by: %d, %v", fd, err)
+	}
 	cmd := exec.Command("/bin/sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	if err := g.AddProcess(cmd.Process.Pid, ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.Release(); err != nil {
 		t.Fatal(err)
 	}
 	if pids, err := g.PIDs(true); err != nil || len(pids) != 1 || pids[0] != cmd.Process.Pid {
