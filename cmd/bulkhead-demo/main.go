@@ -2,6 +2,7 @@
 //
 //	make run                               # the same
 //	bulkhead-demo --level untrusted --json
+//	bulkhead-demo --why                    # every line of the default with its reason
 //	bulkhead-demo --config > config.json   # only the configuration, for a bundle of one's own
 //
 // It carries a one-file image, the static program bulkhead-report, writes it with a configuration of package defaults into a bundle in a
@@ -34,6 +35,7 @@ type settings struct {
 	level   string
 	runtime string
 	config  bool
+	why     bool
 	json    bool
 	limits  limits
 }
@@ -57,6 +59,7 @@ func run(args []string, stdout, stderr io.Writer) (int, error) {
 	flags.StringVar(&s.level, "level", defaults.Hardened.String(), "untrusted, hardened or compat")
 	flags.StringVar(&s.runtime, "runtime", "", "OCI runtime to use; empty: bulkhead-runtime")
 	flags.BoolVar(&s.config, "config", false, "print config.json and run nothing")
+	flags.BoolVar(&s.why, "why", false, "print every line of the level with its reason and run nothing")
 	flags.BoolVar(&s.json, "json", false, "the report as JSON")
 	flags.Int64Var(&s.limits.memory, "memory", 128, "memory in MiB")
 	flags.Int64Var(&s.limits.pids, "pids", 128, "processes and threads")
@@ -70,6 +73,14 @@ func run(args []string, stdout, stderr io.Writer) (int, error) {
 	level, err := defaults.ParseLevel(s.level)
 	if err != nil {
 		return 2, err
+	}
+	if s.why {
+		for _, e := range defaults.Explain(level) {
+			if _, err := fmt.Fprintf(stdout, "%-12s %-40s %s\n", e.Kind, e.Value, e.Reason); err != nil {
+				return 1, err
+			}
+		}
+		return 0, nil
 	}
 	spec := configuration(level, s.limits)
 	if s.config {

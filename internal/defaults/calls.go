@@ -51,7 +51,7 @@ var calls = []callGroup{
 	{grant{"chroot", Compat, "with CAP_SYS_CHROOT"}, nil},
 	{grant{"ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise process_mrelease", Compat, "debuggers, of the container's own processes"}, nil},
 	{grant{"name_to_handle_at memfd_secret remap_file_pages adjtimex io_pgetevents cachestat futex_wake futex_wait futex_requeue modify_ldt", Compat, "rarely used; in Docker's list"}, nil},
-	{grant{"tee vmsplice mincore readahead sync syncfs", Compat, "pages shared with pipes (CVE-2022-0847), what others have in the page cache, and flushes of the whole host's disks"}, nil},
+	{grant{"tee vmsplice mincore readahead sync syncfs", Compat, "pages shared with pipes, what others have in the page cache, and flushes of the whole host's disks"}, nil},
 	{grant{"sched_setattr sched_getattr sched_rr_get_interval sched_setparam mlock2 pkey_alloc pkey_free pkey_mprotect mseal map_shadow_stack get_robust_list", Compat, "rarely used; programs do without when they are missing"}, nil},
 	{grant{"preadv2 pwritev2 futimesat eventfd signalfd inotify_init futex_waitv epoll_pwait2 getcpu rt_tgsigqueueinfo io_cancel setfsuid setfsgid timerfd_gettime", Compat, "newer or older twins of calls that are granted; the C libraries use those"}, nil},
 }
