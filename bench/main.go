@@ -41,6 +41,7 @@ import (
 type settings struct {
 	rounds, warmup int
 	settle         time.Duration
+	patience       time.Duration
 	series         string
 	name           string
 	results        string
@@ -53,6 +54,7 @@ func main() {
 	flag.IntVar(&s.rounds, "n", 30, "measured rounds")
 	flag.IntVar(&s.warmup, "warmup", 3, "rounds before that, not counted")
 	flag.DurationVar(&s.settle, "settle", 8*time.Millisecond, "pause before each measurement, for the kernel's deferred teardown")
+	flag.DurationVar(&s.patience, "patience", 300*time.Millisecond, "how long to wait, before each measurement, for a quiet machine")
 	flag.StringVar(&s.series, "series", "cgroups,none,unified", "which series to run")
 	flag.StringVar(&s.name, "name", time.Now().UTC().Format("2006-01-02-150405"), "name of the result file, without .json")
 	flag.StringVar(&s.results, "results", "bench/results", "directory of result files; empty: write none")

@@ -28,7 +28,8 @@ func (r *report) writePage(path string) error {
 // markdown formats the rows, the targets and what was left out.
 func (r *report) markdown() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s, kernel %s, %s, %s, %d rounds.\n", r.Time[:10], r.Kernel, r.Machine, r.Go, r.Rounds)
+	fmt.Fprintf(&s, "%s, kernel %s, %s, %s, %d rounds; %d of %d measurements began while something else ran.\n",
+		r.Time[:10], r.Kernel, r.Machine, r.Go, r.Rounds, r.Busy, r.Taken)
 	for _, p := range r.Programs {
 		if p.Version != "" {
 			fmt.Fprintf(&s, "%s is %s. ", p.Name, p.Version)

@@ -46,6 +46,8 @@ type report struct {
 	Machine  string    `json:"machine"`
 	Go       string    `json:"go"`
 	Rounds   int       `json:"rounds"`
+	Taken    int       `json:"measurements"`
+	Busy     int       `json:"begun_on_a_busy_machine"`
 	Programs []program `json:"programs"`
 	Skipped  []string  `json:"skipped"`
 	Rows     []row     `json:"rows"`
@@ -158,6 +160,7 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t\n", c.Series, c.Operation, c.Program, c.Wall, c.WallMin, c.WallP90, c.CPU, c.Peak)
 	}
 	_ = tw.Flush() // standard output; nobody to tell
+	fmt.Fprintf(w, "%d of %d measurements began while something else ran\n", r.Busy, r.Taken)
 	for _, s := range r.Skipped {
 		fmt.Fprintln(w, "left out:", s)
 	}

@@ -42,6 +42,10 @@ func runSeries(name, work string, programs []program, s *settings, report *repor
 	for round := range s.warmup + s.rounds {
 		for _, j := range jobs {
 			time.Sleep(s.settle)
+			if !waitQuiet(s.patience) {
+				report.Busy++
+			}
+			report.Taken++
 			got, err := r.measure(j.words)
 			if err != nil {
 				return fmt.Errorf("%s %s: %w", j.program, j.operation, err)
@@ -55,6 +59,23 @@ func runSeries(name, work string, programs []program, s *settings, report *repor
 		report.add(j)
 	}
 	return nil
+}
+
+// waitQuiet waits until no other process of the machine runs or wants to, and says whether that came in time.
+func waitQuiet(patience time.Duration) bool {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		data, err := os.ReadFile("/proc/stat")
+		if err != nil {
+			return false
+		}
+		_, rest, _ := strings.Cut(string(data), "procs_running ") // proc_stat(5); this process is one
+		if count, _, _ := strings.Cut(rest, "\n"); count == "1" {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
 }
 
 // plan lists the jobs of a series. A program whose first run fails is left out with its message. Containers for exec are
