@@ -11,7 +11,7 @@ import (
 // program is one that is measured. An OCI runtime has the command line of runc; another one has a fixed argv.
 type program struct {
 	Name    string `json:"name"`
-	Path    string `json:"path"`
+	Path    string `json:"-"` // says nothing to a reader elsewhere
 	Version string `json:"version"`
 
 	argv       []string // not nil: not an OCI runtime
