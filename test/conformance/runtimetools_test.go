@@ -15,7 +15,7 @@ import (
 )
 
 // programLimit is generous: with a runtime that passes, the slowest program takes 14 seconds.
-const programLimit = 90 * time.Second
+const programLimit = 45 * time.Second
 
 // racy are programs that send a signal to a shell without waiting until it has set its trap.
 var racy = map[string]bool{"kill": true, "killsig": true}
