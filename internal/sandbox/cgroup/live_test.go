@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -268,6 +269,16 @@ func TestLiveJoin(t *testing.T) {
 	l := liveLayout(t)
 	g := newGroup(t, l)
 	create(t, g, nil)
+	fds, err := g.ProcsFDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds { // any other file costs an RCU grace period
+		if target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil || filepath.Base(target) != "tasks" {
+			t.Errorf("descriptor to join by: %s, %v", target, err)
+		}
+	}
+	closeAll(fds)
 	cmd := start(t, g, "sleep 60; exit")
 	eventually(t, "the shell is in every hierarchy", func() bool {
 		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid))
@@ -341,16 +352,21 @@ func TestLiveFreeze(t *testing.T) {
 	}
 }
 
+func bomb(t *testing.T, g *Group) {
+	t.Helper()
+	start(t, g, "c() { c & }; c; c; c; c; c; c; c; c; c; c; c; c; sleep 60")
+	eventually(t, "the bomb goes off", func() bool {
+		pids, err := g.PIDs(true)
+		return err == nil && len(pids) > 5
+	})
+}
+
 // A bomb whose processes end as they fork new ones is what a loop over a list of numbers never catches. The limit is for the orphans that
 // wait for the machine's init to reap them.
 func TestLiveKillForkBomb(t *testing.T) {
 	g := newGroup(t, liveLayout(t))
 	create(t, g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(1500))}})
-	start(t, g, "c() { c & }; c; c; c; c; c; c; c; c; c; c; c; c; sleep 60")
-	eventually(t, "the bomb goes off", func() bool {
-		pids, err := g.PIDs(true)
-		return err == nil && len(pids) > 3
-	})
+	bomb(t, g)
 	begin := time.Now()
 	if err := g.Kill(context.Background()); err != nil {
 		t.Fatal(err)
@@ -358,6 +374,38 @@ func TestLiveKillForkBomb(t *testing.T) {
 	t.Logf("killed in %v", time.Since(begin))
 	if pids, err := g.PIDs(true); err != nil || len(pids) != 0 {
 		t.Errorf("after kill: %v, %v", pids, err)
+	}
+}
+
+// The same where the kernel has no cgroup.kill: with v1 alone, or before Linux 5.14. What is frozen for the list is complete.
+func TestLiveKillEach(t *testing.T) {
+	g := newGroup(t, liveLayout(t))
+	create(t, g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(1500))}})
+	bomb(t, g)
+	if err := g.Freeze(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if g.dirOf("freezer") != nil && g.mode != V2 {
+		if state := content(t, g, "freezer", "freezer.state"); state != "FROZEN" {
+			t.Errorf("freezer.state after Freeze: %s", state)
+		}
+	}
+	first, err := g.PIDs(true)
+	time.Sleep(10 * time.Millisecond)
+	second, err2 := g.PIDs(true)
+	if err != nil || err2 != nil || len(first) == 0 || !slices.Equal(first, second) {
+		t.Errorf("a frozen bomb: %v, then %v (%v, %v)", first, second, err, err2)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := g.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.killEach(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := g.PIDs(true); err != nil || len(pids) != 0 {
+		t.Errorf("after killing each: %v, %v", pids, err)
 	}
 }
 
