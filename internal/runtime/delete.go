@@ -39,13 +39,13 @@ func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	return c.destroy(ctx)
 }
 
-// lockForDelete takes the lock. If it is held, and force is given, the processes are killed first: a create or start that hangs then
-// fails and gives the lock up.
+// lockForDelete takes the lock. If somebody has it, and force is given, the processes are killed first: a create, start or exec that hangs
+// then fails and gives the lock up.
 func (r *Runtime) lockForDelete(ctx context.Context, id string, force bool) (*container, error) {
 	if force {
 		c, err := r.look(id)
 		if err == nil {
-			if !c.dir.Idle() {
+			if c.dir.Busy() {
 				c.kill(ctx)
 			}
 			c.close()

@@ -20,8 +20,8 @@
 //
 // # Locks
 //
-// Create, Start, Delete, Pause, Resume and Update hold the container's lock, Exec shares it until its process runs. State, List, Kill, PIDs and
-// Events take none, so that a hook may ask for the state of the container whose create it is part of, and a container whose create
+// Create, Start, Delete and Update hold the container's lock alone, Pause and Resume share it, and so does Exec until its process runs. State,
+// List, Kill, PIDs and Events take none, so that a hook may ask for the state of the container whose create it is part of, and a container whose create
 // hangs can still be killed. Waiting for a lock ends with the context, or after LockTimeout.
 //
 // # Hooks

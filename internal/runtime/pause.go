@@ -11,9 +11,10 @@ import (
 // freezeTimeout bounds how long a freezing cgroup is waited for: a process in an uninterruptible sleep cannot be frozen.
 const freezeTimeout = endTimeout
 
-// Pause freezes all processes of a container.
+// Pause freezes all processes of a container. It and Resume share the lock with an Exec that waits for the container to be resumed
+// (AllowPaused); two of them at once are as good as one after the other.
 func (r *Runtime) Pause(ctx context.Context, id string) error {
-	c, err := r.lock(ctx, id, atomicfile.Exclusive)
+	c, err := r.lock(ctx, id, atomicfile.Shared)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func (r *Runtime) Pause(ctx context.Context, id string) error {
 
 // Resume lets a paused container go on.
 func (r *Runtime) Resume(ctx context.Context, id string) error {
-	c, err := r.lock(ctx, id, atomicfile.Exclusive)
+	c, err := r.lock(ctx, id, atomicfile.Shared)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,15 @@ func (d *Dir) Idle() bool {
 	return ok && err == nil
 }
 
+// Busy reports whether anybody holds the lock, exclusively or shared.
+func (d *Dir) Busy() bool {
+	ok, err := atomicfile.TryFlock(d.fd, atomicfile.Exclusive)
+	if ok {
+		d.Unlock()
+	}
+	return !ok || err != nil
+}
+
 // Relock takes the lock of the open directory, and says NotFound if that is no longer the container's.
 func (d *Dir) Relock(ctx context.Context, how atomicfile.How) error {
 	if err := atomicfile.Flock(ctx, d.fd, how); err != nil {
