@@ -36,7 +36,7 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 			return nil, err
 		}
 	}
-	birth, err := forkexec.Begin(0, dir, 3+o.PreserveFDs)
+	birth, err := forkexec.Begin(0, dir, 3+o.PreserveFDs, plan.HighFD(o.PreserveFDs))
 	if err != nil {
 		return nil, err
 	}

@@ -75,14 +75,15 @@ func Create(ctx context.Context, o *Options) (*Child, error) {
 	}
 	defer r.files.close()
 	restoreOpenFiles()
-	if r.p, err = birth.Run(&forkexec.Command{Ops: r.plan.Ops, Mems: r.plan.Mems, Files: r.files.numbers}); err != nil {
+	cmd := &forkexec.Command{Ops: r.plan.Ops, Mems: r.plan.Mems, Files: r.files.numbers}
+	if !r.plan.Hooks {
+		cmd.Born = o.OnCreated // its pid stays what it is, and nothing of the container has happened yet
+	}
+	if r.p, err = birth.Run(cmd); err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = unix.PidfdSendSignal(r.p.PIDFD, unix.SIGKILL, nil, 0) })
 	defer stop()
-	if !r.plan.Hooks && o.OnCreated != nil {
-		err = o.OnCreated(r.p.PID)
-	}
 	for err == nil {
 		var done bool
 		if done, err = r.step(ctx); done && err == nil {
@@ -115,7 +116,7 @@ func (o *Options) begin() (*forkexec.Birth, error) {
 // Begin starts to make the child of a new container, while the caller does something else: Options.Birth takes it, or its Abort must be
 // called. cgroup is the directory of a cgroup v2 to be born in, which Begin takes over, -1 for none.
 func Begin(spec *specs.Spec, preserveFDs, cgroup int) (*forkexec.Birth, error) {
-	return forkexec.Begin(plan.CloneFlags(spec), cgroup, 3+preserveFDs)
+	return forkexec.Begin(plan.CloneFlags(spec), cgroup, 3+preserveFDs, plan.HighFD(preserveFDs))
 }
 
 // prepare compiles the plan and opens its descriptors.

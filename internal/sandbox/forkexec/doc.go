@@ -1,6 +1,6 @@
 // Package forkexec starts a sandbox: it links a list of ops into a tiny program and runs it as a new process, blindly.
 //
-//	b, err := forkexec.Begin(unix.CLONE_NEWPID, -1, 3)                  // the kernel makes the namespaces, on a thread of its own
+//	b, err := forkexec.Begin(unix.CLONE_NEWPID, -1, 3, 512)             // the kernel makes the namespaces, on a thread of its own
 //	p, err := b.Run(&forkexec.Command{Ops: ops, Mems: mems, Files: fds}) // meanwhile the list was compiled
 //	ev, err := p.Next()                                                  // a barrier, a failure with its step, or the end: execve
 //

@@ -48,7 +48,7 @@ func TestParentGone(t *testing.T) {
 }
 
 func TestAbortLeavesNothing(t *testing.T) {
-	b, err := Begin(unix.CLONE_NEWUTS, -1, 3)
+	b, err := Begin(unix.CLONE_NEWUTS, -1, 3, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,8 @@ func TestForkHandsOver(t *testing.T) {
 		op.Copy("pid", "msg", 8).Named("parent"),
 		op.WriteMem(op.Fd(op.SyncFile), "msg", op.MsgSize),
 		op.Exit(0),
-		op.Check("zero", 0, ^uint64(0), 0, 0).Named("child"),
+		op.Read(op.Fd(op.SyncFile), "go", 1).To("got").Named("child"),
+		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
 	}
 	p, ev, err := run(t, append(append(ops, barrier(2)...), op.Exit(9)), msg)
 	if err != nil || ev.Number != 2 {

@@ -19,8 +19,6 @@ type Process struct {
 	ops    []op.Op
 	before int      // steps of ours before the first op
 	memory [][]byte // what the child reads of ours until its first message
-	forks  bool     // the list makes the container's process: its messages may overtake the one that says so
-	early  []Event  // events that did
 	mid    int      // the first process, when it has made another: to be reaped
 }
 
@@ -55,33 +53,9 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // Next waits for the next event. A failed op is a *StepError.
 func (p *Process) Next() (Event, error) {
 	for {
-		if len(p.early) > 0 && (!p.forks || p.mid != 0) {
-			ev := p.early[0]
-			p.early = p.early[1:]
-			return ev, nil
-		}
 		ev, again, err := p.receive()
-		if err != nil {
-			p.findForked()
+		if !again {
 			return ev, err
-		}
-		if again {
-			continue
-		}
-		if p.forks && p.mid == 0 && ev.Kind != Executed {
-			p.early = append(p.early, ev)
-			continue
-		}
-		return ev, nil
-	}
-}
-
-// findForked takes the message that names the container's process, which a failure of that process may have overtaken: Kill reaps it.
-func (p *Process) findForked() {
-	for p.forks && p.mid == 0 {
-		ev, again, err := p.receive()
-		if err != nil || !again && ev.Kind == Executed {
-			return
 		}
 	}
 }
@@ -124,7 +98,10 @@ func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
 	case op.MsgNotBorn:
 		return ev, false, errdef.Errorf(errdef.Internal, "start the container's first program: step %d: %w", a+1, syscall.Errno(errno))
 	case op.MsgForked:
-		return ev, true, p.forked(int(a))
+		if err := p.forked(int(a)); err != nil {
+			return ev, false, err
+		}
+		return ev, true, p.Continue()
 	case op.MsgBarrier, op.MsgFD:
 		ev.Kind, ev.Number = int(kind), a
 		return ev, false, nil
@@ -132,12 +109,20 @@ func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
 	return ev, false, errdef.Errorf(errdef.Internal, "the container's first process sent a message of kind %d", kind)
 }
 
-// forked takes the container's process, which the first one made as its sibling. It is our child and cannot be reaped by anybody
-// else, so its pid is good until we wait for it.
+// forked takes the container's process, which the first one made as its sibling, so that it is our child: its pid is good until we wait for it.
+// That it is one is checked, for whoever can trace a process on its way into a hostile container speaks on its socket.
 func (p *Process) forked(pid int) error {
+	if p.mid != 0 {
+		return errdef.Errorf(errdef.Denied, "the container's first process announced a process that nobody asked for")
+	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return errdef.Errorf(errdef.Internal, "pidfd_open of the container's process: %w", err)
+	}
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		unix.Close(fd)
+		return errdef.Errorf(errdef.Denied, "the container's first process announced process %d, which is not a child of the runtime: %w", pid, err)
 	}
 	unix.Close(p.PIDFD)
 	p.mid, p.PID, p.PIDFD = p.PID, pid, fd

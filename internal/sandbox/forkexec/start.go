@@ -22,7 +22,8 @@ const (
 type Command struct {
 	Ops   []op.Op
 	Mems  []op.Mem
-	Files map[string]int // descriptors of the caller that the ops name; they stay the caller's
+	Files map[string]int      // descriptors of the caller that the ops name; they stay the caller's
+	Born  func(pid int) error // called when the child exists and does nothing yet; nil for nothing
 }
 
 // A Birth is a child that is being made: clone3 runs on a thread of its own, because new namespaces take the kernel longer than the
@@ -33,6 +34,7 @@ type Birth struct {
 	child      int // the child's end; closed by the parent when the child has it
 	exe        int // the memfd, empty until Run
 	minFD      int
+	highFD     int
 	done       chan struct{}
 	pid, pidfd int
 	errno      syscall.Errno
@@ -40,9 +42,9 @@ type Birth struct {
 }
 
 // Begin starts to make a child in new namespaces (CLONE_NEW* in flags) and, if cgroup is not -1, in the cgroup v2 whose directory it is.
-// Begin takes that descriptor over. minFD is the lowest number for descriptors of ours, 3 plus the number of descriptors to preserve. Either
-// Run or Abort must follow.
-func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
+// Begin takes that descriptor over. minFD is the lowest number for descriptors of ours, 3 plus the number of descriptors to preserve, and
+// highFD that for the child's end of the socket, so that the list can close what is below. Either Run or Abort must follow.
+func Begin(flags uint64, cgroup, minFD, highFD int) (*Birth, error) {
 	sync, child, err := socketpair(minFD)
 	if err != nil {
 		closeFD(cgroup)
@@ -55,7 +57,7 @@ func Begin(flags uint64, cgroup, minFD int) (*Birth, error) {
 		unix.Close(child)
 		return nil, err
 	}
-	b := &Birth{flags: flags, sync: sync, child: child, exe: exe, minFD: minFD, done: make(chan struct{}), pidfd: -1}
+	b := &Birth{flags: flags, sync: sync, child: child, exe: exe, minFD: minFD, highFD: max(highFD, minFD), done: make(chan struct{}), pidfd: -1}
 	prelude, err := link(b.prelude(), nil, child, nil)
 	if err != nil {
 		closeFD(cgroup)
@@ -81,14 +83,16 @@ func closeFD(fd int) {
 	}
 }
 
-// prelude is what the child does in the parent's memory: wait until the program is sealed, and execute it. If the parent dies, the read
-// gives end of file.
+// prelude is what the child does in the parent's memory: let go of the parent's end of the socket, so that a read gives end of file when
+// the parent dies; wait until the program is sealed; put its own end where the list expects it, and execute the program. The number is high,
+// and raised here rather than in the parent, whose threads share a descriptor table: to grow that one takes the kernel an RCU grace period.
 func (b *Birth) prelude() []op.Op {
 	return []op.Op{
+		op.Close(op.Num(b.sync)),
 		op.Read(op.Fd(op.SyncFile), "go", 1).To("got"),
 		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
 		op.CloseRange(b.minFD),
-		op.Raw("fcntl", unix.SYS_FCNTL, op.Fd(op.SyncFile), op.Num(unix.F_SETFD), op.Num(0)),
+		op.Dup3(op.Fd(op.SyncFile), b.highFD, false),
 		op.Raw("execveat", unix.SYS_EXECVEAT, op.Num(b.exe), op.Str(""), op.Strs([]string{"bulkhead-init"}), op.Strs(nil), op.Num(unix.AT_EMPTY_PATH)),
 	}
 }
@@ -103,7 +107,7 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 	}
 	first, mems := receive(names)
 	ops := append(first, c.Ops...)
-	main, err := link(ops, append(mems, c.Mems...), b.child, have)
+	main, err := link(ops, append(mems, c.Mems...), b.highFD, have)
 	if err == nil {
 		head, data := image(main, machineCode())
 		err = seal(b.exe, head, data)
@@ -118,8 +122,14 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 		b.Abort()
 		return nil, err
 	}
+	if c.Born != nil {
+		if err := c.Born(b.pid); err != nil {
+			b.Abort()
+			return nil, err
+		}
+	}
 	b.closeChild()
-	p := &Process{PID: b.pid, PIDFD: b.pidfd, sync: b.sync, ops: c.Ops, before: len(first), memory: b.memory, forks: forks(c.Ops)}
+	p := &Process{PID: b.pid, PIDFD: b.pidfd, sync: b.sync, ops: c.Ops, before: len(first), memory: b.memory}
 	err = p.Continue()
 	if err == nil && len(names) > 0 {
 		fds := make([]int, len(names))
@@ -133,16 +143,6 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// forks reports whether the list ends the first process and goes on in one that it makes.
-func forks(ops []op.Op) bool {
-	for i := range ops {
-		if o := &ops[i]; o.Call == "clone" && o.Args[0].Num&(unix.CLONE_PARENT|unix.CLONE_FILES) == unix.CLONE_PARENT {
-			return true
-		}
-	}
-	return false
 }
 
 // PID waits until the child exists and returns its pid, 0 if it could not be made: Run says why.
@@ -201,7 +201,7 @@ func receive(names []string) ([]op.Op, []op.Mem) {
 
 // Start is Begin and Run in one.
 func Start(flags uint64, cgroup, minFD int, c *Command) (*Process, error) {
-	b, err := Begin(flags, cgroup, minFD)
+	b, err := Begin(flags, cgroup, minFD, minFD+32)
 	if err != nil {
 		return nil, err
 	}

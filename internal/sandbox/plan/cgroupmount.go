@@ -86,6 +86,7 @@ func (b *builder) hierarchy(tmpfs op.Slot, h *CgroupMount, attrs uint64, private
 		op.Mkdirat(op.At(tmpfs), h.Dir, 0o755).Because(why),
 		op.Openat(op.At(tmpfs), h.Dir, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).To(d),
 		op.MoveMount(op.At(mnt), op.At(d)).Because(why),
+		op.Close(op.At(mnt)), op.Close(op.At(d)),
 	)
 	for _, link := range h.Links {
 		b.add(op.Symlinkat(h.Dir, op.At(tmpfs), link).Because("another name of " + h.Dir))

@@ -29,9 +29,6 @@ func Compile(in *Input) (*Plan, error) {
 	if err := b.filesystem(); err != nil {
 		return nil, err
 	}
-	if err := b.sysctls(); err != nil {
-		return nil, err
-	}
 	if err := b.process(in.Spec.Process); err != nil {
 		return nil, err
 	}
@@ -96,7 +93,7 @@ func (b *builder) loopback() {
 	)
 }
 
-// sysctls writes linux.sysctl through a procfs that the image has no say in. The names were checked to be namespaced ones.
+// sysctls writes linux.sysctl through a procfs that the image has no say in, before any of it becomes read-only. The names were checked to be namespaced ones.
 func (b *builder) sysctls() error {
 	if b.spec.Linux == nil {
 		return nil
@@ -108,7 +105,7 @@ func (b *builder) sysctls() error {
 		}
 		f := b.slot("f")
 		b.add(
-			op.Openat2(b.proc, path, unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS).
+			op.Openat2(b.proc, path, unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV).
 				To(f).Because("linux.sysctl."+key).Hinted("this kernel has no such sysctl, or it belongs to no namespace of the container"),
 			op.Write(op.At(f), b.spec.Linux.Sysctl[key]).Because("linux.sysctl."+key),
 			op.Close(op.At(f)),

@@ -153,6 +153,7 @@ func (b *builder) bindDevice(d *device, parent op.Slot, name string) error {
 		op.Mknodat(op.At(parent), name, unix.S_IFREG|0o600, 0).Else(unix.EEXIST, "").Because("a file to show "+d.Path+" on"),
 		op.Openat(op.At(parent), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).To(t).Because("the file to show "+d.Path+" on"),
 		op.MoveMount(op.At(m), op.At(t)).Because("device "+d.Path),
+		op.Close(op.At(m)), op.Close(op.At(t)),
 	)
 	return nil
 }

@@ -20,8 +20,9 @@ type ExecInput struct {
 // CompileExec makes the plan of a process that joins a running container. The container is named by the descriptor of kind InitPidfd:
 // all its namespaces are joined in one setns(2) with the pidfd of its first process (kernel 5.8), which no reuse of a pid can redirect.
 //
-// A hostile process in the container sees the new one only once it is inside: a program of a few pages with no memory, no descriptor and
-// no working directory of the host's but those that the plan names (CVE-2016-9962, CVE-2019-5736).
+// A hostile process in the container sees the new one only from the last fork on: then it has the credentials that it will run with, the
+// container's root, no descriptor but its own and the socket to the runtime, and no memory but a few pages (CVE-2016-9962, CVE-2019-5736). Only
+// without no_new_privs it keeps CAP_SYS_ADMIN until execve, to load the filter; to use that takes CAP_SYS_PTRACE without a user namespace.
 func CompileExec(in *ExecInput) (*Plan, error) {
 	if in.Process == nil {
 		return nil, errdef.Errorf(errdef.Invalid, "process: missing")
@@ -80,9 +81,7 @@ func (b *builder) join() {
 		b.becomeRoot()
 	}
 	b.add(op.Openat(op.AtCwd, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).To(root).Because("the container's root"))
-	if flags&unix.CLONE_NEWPID != 0 {
-		b.fork("the process itself, in the container's pid namespace")
-	}
+	b.forkLate = flags&unix.CLONE_NEWPID != 0
 }
 
 // Inside makes the plan that runs a program of the host in the namespaces of a process: createContainer hooks. The program's path is

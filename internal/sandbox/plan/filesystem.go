@@ -35,6 +35,9 @@ func (b *builder) filesystem() error {
 	if err := b.console(); err != nil {
 		return err
 	}
+	if err := b.sysctls(); err != nil {
+		return err
+	}
 	if h := b.spec.Hooks; h != nil && len(h.CreateContainer) > 0 {
 		b.barrier(BarrierPivot, "the root is ready, the old one still there: createContainer hooks")
 	}
@@ -67,7 +70,7 @@ func (b *builder) chrootOnly(path string) error {
 		op.Chroot(".").Because("no mount namespace: change the root directory only"),
 		op.Chdir("/").Because("the root directory"),
 	)
-	return nil
+	return b.sysctls()
 }
 
 // attachRoot makes all mounts of the new mount namespace private or slave, and puts a copy of the rootfs over itself, so that it is a
@@ -161,6 +164,7 @@ func (b *builder) protectPaths() {
 			op.OpenTree(op.At(t), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE).To(m).Because("a mount of its own for "+p),
 			op.MountSetattr(op.At(m), true, unix.MOUNT_ATTR_RDONLY, 0, 0).Because("read-only"),
 			op.MoveMount(op.At(m), op.At(t)).Because("over "+p),
+			op.Close(op.At(m)), op.Close(op.At(t)),
 		)
 		b.here(skip)
 	}
@@ -183,6 +187,7 @@ func (b *builder) maskPath(p string) {
 		op.OpenTree(op.At("mask"), "", clone).To(m).Then(over).Because("a copy of the empty directory"),
 		op.OpenTree(op.At(null), "", clone).To(m).Named(file).Because("a copy of /dev/null"),
 		op.MoveMount(op.At(m), op.At(t)).Named(over).Because("masks "+p),
+		op.Close(op.At(m)), op.Close(op.At(t)),
 	)
 	b.here(skip)
 }

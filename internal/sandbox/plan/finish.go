@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -11,23 +10,23 @@ import (
 //
 // The filter is the last call before execve, so that it needs to allow nothing of ours. Only with a notify action is it loaded before the
 // wait, because the agent that answers must have the listener before the container counts as created; the wait then needs read and write.
-func (b *builder) finish(p *specs.Process, caps capability.Sets, candidates []string) error {
+func (b *builder) finish(p *specs.Process, candidates []string, kept map[string]op.Arg) error {
 	early := b.in.Filter.Notify && !b.in.Run
-	b.add(op.CloseRange(3 + b.in.PreserveFDs).Because("no descriptor of the host reaches the program (CVE-2024-21626, CVE-2016-9962)"))
+	b.add(op.CloseRange(b.highFD()).Because("what is still open goes with execve"))
 	if early {
-		b.filter(caps)
+		b.filter()
 	}
 	if !b.in.Run {
-		b.waitForStart(early)
+		b.waitForStart(early, kept)
 	}
 	if h := b.spec.Hooks; h != nil {
 		for i := range h.StartContainer {
-			b.hook(i, &h.StartContainer[i])
+			b.hook(i, &h.StartContainer[i], kept["hook."+itoa(i)])
 		}
 	}
 	b.add(op.Sigmask(0, "none").Because("no signal is blocked any more"))
 	if !early {
-		b.filter(caps)
+		b.filter()
 	}
 	for i, c := range candidates {
 		exec := op.Execve(c, p.Args, p.Env).Because("the program of the container").
@@ -50,21 +49,19 @@ func (b *builder) finish(p *specs.Process, caps capability.Sets, candidates []st
 
 // waitForStart reports that the container is created and waits for a byte in the FIFO that `start` writes. From then on failures go to
 // the other FIFO, from which `start` reads; it is closed by execve.
-func (b *builder) waitForStart(filtered bool) {
-	start := b.want(FileWant{Name: "start", Kind: StartFIFO})
-	reply := b.want(FileWant{Name: "reply", Kind: ReplyFIFO})
+func (b *builder) waitForStart(filtered bool, kept map[string]op.Arg) {
 	b.barrier(BarrierReady, "created")
 	if !filtered {
-		b.add(op.Raw("dup3", unix.SYS_DUP3, reply, op.Fd(op.SyncFile), op.Flag(unix.O_CLOEXEC, "O_CLOEXEC")).Because("failures from here on go to `start`"))
+		b.add(op.Raw("dup3", unix.SYS_DUP3, kept["reply"], op.Fd(op.SyncFile), op.Flag(unix.O_CLOEXEC, "O_CLOEXEC")).Because("failures from here on go to `start`"))
 	}
 	b.add(
-		op.Read(start, "go", 1).To("got").Because("wait for `start`"),
+		op.Read(kept["start"], "go", 1).To("got").Because("wait for `start`"),
 		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET).Because("`start` has come"),
 	)
 }
 
 // filter loads the seccomp filter.
-func (b *builder) filter(caps capability.Sets) {
+func (b *builder) filter() {
 	f := &b.in.Filter
 	if len(f.Program) == 0 {
 		return
@@ -106,10 +103,9 @@ func (b *builder) courier() {
 
 // hook runs a startContainer hook: in the container's namespaces and root, as its process, under its filter, with its state on standard
 // input, before the program (runtime-spec config.md, startContainer).
-func (b *builder) hook(i int, h *specs.Hook) {
+func (b *builder) hook(i int, h *specs.Hook, state op.Arg) {
 	n := itoa(i)
 	why := "startContainer hook " + h.Path
-	state := b.want(FileWant{Name: "hook." + n, Kind: HookState})
 	pid, fd := op.Slot("hookpid"+n), "hookfd"+n
 	b.mem(op.Mem{Name: fd, Size: 8})
 	parent := "hookparent" + n
@@ -118,7 +114,7 @@ func (b *builder) hook(i int, h *specs.Hook) {
 		clone.To(pid).Because(why),
 		op.Check(string(pid), 0, ^uint64(0), 0, 0).Else(op.AnyErrno, parent),
 		op.Raw("dup3", unix.SYS_DUP3, state, op.Num(0), op.Num(0)).Because("the container's state on standard input"),
-		op.CloseRange(3).Because("no descriptor reaches the hook"),
+		op.CloseRange(3).Because("no other descriptor reaches the hook"),
 		op.Sigmask(0, "none"),
 	)
 	if f := &b.in.Filter; len(f.Program) > 0 && !f.Notify {

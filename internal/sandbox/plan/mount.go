@@ -60,8 +60,11 @@ func (b *builder) newFS(m *specs.Mount, dest string, kind rootfs.Kind, o *rootfs
 	}
 	b.add(op.MoveMount(op.At(mnt), op.At(t)).Because(why))
 	b.attributes(op.At(mnt), o, dest)
+	b.add(op.Close(op.At(t)))
 	if kind == rootfs.Proc && dest == "/proc" {
 		b.proc = op.At(mnt)
+	} else {
+		b.add(op.Close(op.At(mnt)))
 	}
 	return nil
 }
@@ -223,6 +226,7 @@ func (b *builder) bind(i int, m *specs.Mount, dest string, o *rootfs.Options) er
 	}
 	b.add(op.MoveMount(mnt, op.At(t)).Because(source + " on " + dest))
 	b.attributes(mnt, o, dest)
+	b.add(op.Close(mnt), op.Close(op.At(t)))
 	return nil
 }
 

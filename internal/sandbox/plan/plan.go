@@ -138,13 +138,14 @@ type builder struct {
 	p    *Plan
 	n    int // for unique names
 
-	userns  bool   // new or joined
-	newNS   uint64 // CLONE_NEW* asked for as new
-	joinNS  []specs.LinuxNamespace
-	proc    op.Arg // procfs for our own writes
-	nullDev bool
-	forked  bool
-	files   map[string]bool
+	userns   bool   // new or joined
+	newNS    uint64 // CLONE_NEW* asked for as new
+	joinNS   []specs.LinuxNamespace
+	proc     op.Arg // procfs for our own writes
+	nullDev  bool
+	forked   bool
+	forkLate bool // exec: the fork into the pid namespace is the last step but a few
+	files    map[string]bool
 }
 
 func (b *builder) add(ops ...op.Op) { b.p.Ops = append(b.p.Ops, ops...) }

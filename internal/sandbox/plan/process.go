@@ -11,17 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is everything from inside the new root to execve, for a new container and for exec alike.
+// process is everything from inside the new root to execve, for a new container and for exec alike. All that needs rights, or a
+// descriptor of the host's, comes before a process that joins is born into the container's pid namespace, where others can see it.
 func (b *builder) process(p *specs.Process) error {
 	if err := b.scheduling(p); err != nil {
 		return err
 	}
-	b.session(p)
 	b.labels(false)
+	if p.Terminal {
+		for fd := range 3 {
+			b.add(op.Dup3(op.At("slave"), fd, false).Because("the terminal as descriptor " + itoa(fd)))
+		}
+	}
 	cwd := b.workdir(p)
-	b.openFiles(p.Rlimits)
-	caps, err := b.credentials(p)
-	if err != nil {
+	if err := b.credentials(p); err != nil {
 		return err
 	}
 	if cwd != "" {
@@ -37,20 +40,54 @@ func (b *builder) process(p *specs.Process) error {
 	}
 	b.add(op.Umask(mask).Because("process.user.umask"))
 	candidates := b.lookup(p)
-	return b.finish(p, caps, candidates)
+	kept := b.closeDescriptors()
+	b.openFiles(p.Rlimits)
+	if b.forkLate {
+		b.fork("the process itself, in the container's pid namespace, with nothing of the host's any more")
+	}
+	b.session(p)
+	return b.finish(p, candidates, kept)
 }
 
-// session gives the process a session, and a terminal if it asks for one.
+// session gives the process a session, and its terminal, which is on descriptor 0 by now.
 func (b *builder) session(p *specs.Process) {
 	b.add(op.Setsid().Else(unix.EPERM, "").Because("a session of its own: the caller's terminal is not its controlling one"))
-	if !p.Terminal {
-		return
-	}
-	b.add(op.Ioctl(op.At("slave"), unix.TIOCSCTTY, "TIOCSCTTY", op.Num(0)).Because("the terminal controls the session"))
-	for fd := range 3 {
-		b.add(op.Dup3(op.At("slave"), fd, false).Because("the terminal as descriptor " + itoa(fd)))
+	if p.Terminal {
+		b.add(op.Ioctl(op.Num(0), unix.TIOCSCTTY, "TIOCSCTTY", op.Num(0)).Because("the terminal controls the session"))
 	}
 }
+
+// closeDescriptors closes everything that is not the program's: what is open here shows files below masks, and the host's procfs. Whoever may
+// look at a container that waits for its start, or at a process on its way into one, finds nothing (CVE-2016-9962, CVE-2024-21626). What is
+// needed later moves above HighFD first; the result says where.
+func (b *builder) closeDescriptors() map[string]op.Arg {
+	kept := map[string]op.Arg{}
+	keep := func(f FileWant) {
+		s := op.Slot("kept." + f.Name)
+		b.add(op.Raw("fcntl", unix.SYS_FCNTL, b.want(f), op.Flag(unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"), op.Num(b.highFD())).To(s).
+			Because("needed later: above the descriptors that are closed now"))
+		kept[f.Name] = op.At(s)
+	}
+	if !b.in.Run {
+		keep(FileWant{Name: "start", Kind: StartFIFO})
+		keep(FileWant{Name: "reply", Kind: ReplyFIFO})
+	}
+	if h := b.spec.Hooks; h != nil {
+		for i := range h.StartContainer {
+			keep(FileWant{Name: "hook." + itoa(i), Kind: HookState})
+		}
+	}
+	b.add(op.Raw("close_range", unix.SYS_CLOSE_RANGE, op.Num(3+b.in.PreserveFDs), op.Num(b.highFD()-1), op.Num(0)).
+		Because("no descriptor of the host reaches the program (CVE-2024-21626, CVE-2016-9962)"))
+	return kept
+}
+
+// highFD is the first number of the descriptors that stay open until execve.
+func (b *builder) highFD() int { return HighFD(b.in.PreserveFDs) }
+
+// HighFD is the lowest number for the child's end of the socket to the runtime, and for what else stays open longest: above all that
+// the list opens itself.
+func HighFD(preserve int) int { return 3 + preserve + 125 }
 
 // labels writes the security module's labels of one moment.
 func (b *builder) labels(keyring bool) {
@@ -119,13 +156,13 @@ var rlimits = map[string]int{
 
 // credentials drops the bounding set, changes the ids and sets the capabilities. The effective and permitted sets may keep SYS_ADMIN for
 // one call more: see finish.
-func (b *builder) credentials(p *specs.Process) (capability.Sets, error) {
+func (b *builder) credentials(p *specs.Process) error {
 	caps, _ := capability.FromSpec(p.Capabilities)
 	if !b.userns && b.in.Facts.Permitted != 0 {
 		caps.Limit(b.in.Facts.Permitted)
 	}
 	if err := caps.Check(); err != nil {
-		return caps, err
+		return err
 	}
 	for n := range b.in.Facts.LastCap + 1 {
 		if !caps.Bounding.Has(n) {
@@ -162,7 +199,7 @@ func (b *builder) credentials(p *specs.Process) (capability.Sets, error) {
 	if p.NoNewPrivileges {
 		b.add(op.Prctl(unix.PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", op.Num(1)).Because("process.noNewPrivileges: a set-user-ID file gives nothing"))
 	}
-	return caps, nil
+	return nil
 }
 
 // lookup finds the program as execvp(3) does, before the wait for start, so that create reports a missing one. The result of each try

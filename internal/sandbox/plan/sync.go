@@ -36,6 +36,11 @@ func (b *builder) fork(why string) {
 		op.Exit(0).Because("the first process has done its part"),
 	)
 	b.here(child)
+	b.scratch("go", 8)
+	b.add(
+		op.Read(sync, "go", 1).To("got").Because("wait until the runtime knows this process"),
+		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET).Because("the runtime is still there"),
+	)
 }
 
 // sendFD passes a descriptor to the parent: sendmsg(2) with SCM_RIGHTS.
