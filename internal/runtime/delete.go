@@ -122,7 +122,8 @@ func (c *container) end(ctx context.Context) error {
 	}
 	running := err == nil
 	// The end of a pid namespace's first process is that of all. Without one, or with a frozen cgroup, the cgroup says who they are.
-	if g != nil && c.rec.CgroupMade && (running || !c.rec.OwnPIDs) {
+	// Without a pid on record the create was killed before it could write it.
+	if g != nil && c.rec.CgroupMade && (running || !c.rec.OwnPIDs || c.rec.Init.PID == 0) {
 		if err := g.Kill(ctx); err != nil && !c.rec.Rootless {
 			return err
 		}

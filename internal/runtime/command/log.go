@@ -42,12 +42,25 @@ func (l *logger) fail(err error) { l.line("error", message(err)) }
 // warn logs what went wrong and ended nothing.
 func (l *logger) warn(err error) { l.line("warning", message(err)) }
 
+// longest bounds a message, in bytes: values of a configuration stand in it, and whoever wrote that chose their length.
+const longest = 2048
+
 func message(err error) string {
-	text := err.Error()
+	text := shorten(err.Error())
 	if hint := errdef.Hint(err); hint != "" {
-		text += " (hint: " + hint + ")"
+		text += " (hint: " + shorten(hint) + ")"
 	}
 	return text
+}
+
+// shorten cuts a long text in the middle: what went wrong stands at both ends.
+func shorten(text string) string {
+	if len(text) <= longest {
+		return text
+	}
+	const cut = " ... "
+	half := (longest - len(cut)) / 2
+	return strings.ToValidUTF8(text[:half], "") + cut + strings.ToValidUTF8(text[len(text)-half:], "")
 }
 
 // line writes one message. With a log file, standard error gets what people read; without one, it is the log.

@@ -79,8 +79,8 @@ type filter struct {
 }
 
 // defaultDevices are what every container may use: the devices that the runtime specification (config-linux.md, "Default Devices")
-// demands, pseudo-terminals, /dev/net/tun, which runc allows for compatibility, and making the node of any device, which without the
-// right to open it gives nothing.
+// demands, pseudo-terminals, and making the node of any device, which without the right to open it gives nothing. /dev/net/tun, which runc
+// adds for compatibility, has to be asked for: it gives a packet interface to whoever has CAP_NET_ADMIN.
 func defaultDevices() []rule {
 	c := func(major, minor int64) rule { return rule{kindChar, major, minor, accessAll, true} }
 	return []rule{
@@ -94,7 +94,6 @@ func defaultDevices() []rule {
 		c(5, 0),           // tty
 		c(5, 2),           // ptmx, and console, which is a pseudo-terminal
 		c(136, anyNumber), // pts
-		c(10, 200),        // net/tun
 	}
 }
 

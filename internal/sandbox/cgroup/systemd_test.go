@@ -49,7 +49,7 @@ prop=0:BlockIOWeight:t:500`
 		}
 	}
 	const strict = "prop=0:DevicePolicy:s:strict\nprop=0:DeviceAllow:a(ss):\nprop=0:DeviceAllow:a(ss):"
-	const rest = "/dev/char/10:200 rwm,/dev/char/1:3 rwm,/dev/char/1:5 rwm,/dev/char/1:7 rwm,/dev/char/1:8 rwm,/dev/char/1:9 rwm,/dev/char/5:0 rwm,/dev/char/5:2 rwm,block-* m,char-* m,char-pts rwm"
+	const rest = "/dev/char/1:3 rwm,/dev/char/1:5 rwm,/dev/char/1:7 rwm,/dev/char/1:8 rwm,/dev/char/1:9 rwm,/dev/char/5:0 rwm,/dev/char/5:2 rwm,block-* m,char-* m,char-pts rwm"
 	const open = "prop=0:DevicePolicy:s:auto\nprop=0:DeviceAllow:a(ss):"
 	for list, want := range map[string]string{"none": strict + rest, "one disk": strict + "/dev/block/8:0 r," + rest, "privileged": open, "hole": open} {
 		f, err := newFilter(deviceLists[list])
