@@ -1,0 +1,165 @@
+package runtime
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func file(t *testing.T, content string) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.WriteString(content); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestRelay copies through stand-ins for files, as the process on the other side sees it.
+func TestRelay(t *testing.T) {
+	in, out := file(t, strings.Repeat("input ", 50000)), file(t, "")
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pr.Close()
+	defer pw.Close()
+	r, err := newRelay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds, start, err := r.stdio([3]int{int(in.Fd()), int(out.Fd()), int(pw.Fd())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fds[2] != int(pw.Fd()) {
+		t.Error("a pipe of the caller's was replaced")
+	}
+	if fds[0] == int(in.Fd()) || fds[1] == int(out.Fd()) {
+		t.Fatal("a file of the caller's was handed in")
+	}
+	var held [2]*os.File
+	for i := range held { // the process's copies
+		fd, err := unix.Dup(fds[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		held[i] = os.NewFile(uintptr(fd), "end")
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+			t.Errorf("descriptor %d is no pipe", i)
+		}
+	}
+	r.started()
+	start()
+	got, err := io.ReadAll(held[0])
+	if err != nil || len(got) != 300000 {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	want := strings.Repeat("output\n", 30000)
+	if _, err := held[1].WriteString(want); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody else in the container still holds its end: the copy must not wait for that.
+	begin := time.Now()
+	r.drain()
+	if d := time.Since(begin); d > 5*time.Second {
+		t.Errorf("drain took %v", d)
+	}
+	held[0].Close()
+	held[1].Close()
+	if data, _ := os.ReadFile(out.Name()); !bytes.Equal(data, []byte(want)) {
+		t.Errorf("%d bytes of %d arrived", len(data), len(want))
+	}
+}
+
+func TestRelayClosed(t *testing.T) {
+	r, err := newRelay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	fds, _, err := r.stdio([3]int{-1, -1, -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, fd := range fds {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Rdev != unix.Mkdev(1, 3) {
+			t.Errorf("descriptor %d is not /dev/null", i)
+		}
+	}
+}
+
+func TestHome(t *testing.T) {
+	const passwd = "root:x:0:0:root:/root:/bin/sh\r\nbad\nshort:x:5:5\nrel:x:6:6::relative:\nuser:x:1000:1000:a:b:/wrong\nnul:x:7:7::/a\x00b:/bin/sh\nlast:x:8:8::/last"
+	for uid, want := range map[uint32]string{0: "/root", 5: "/", 6: "/", 7: "/", 8: "/last", 9: "/", 1000: "/"} {
+		if got := parseHome([]byte(passwd), uid); got != want {
+			t.Errorf("uid %d: %q, want %q", uid, got, want)
+		}
+	}
+	dir := t.TempDir()
+	if got := homeInRoot(dir, 0); got != "/" {
+		t.Errorf("no passwd: %q", got)
+	}
+	if err := os.MkdirAll(dir+"/etc", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(dir+"/etc/passwd", 0o644); err != nil { // must not hang
+		t.Fatal(err)
+	}
+	if got := homeInRoot(dir, 0); got != "/" {
+		t.Errorf("a fifo: %q", got)
+	}
+	outside := dir + "-outside"
+	if err := os.WriteFile(outside, []byte("root:x:0:0::/host:\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(outside)
+	_ = os.Remove(dir + "/etc/passwd")
+	if err := os.Symlink(outside, dir+"/etc/passwd"); err != nil {
+		t.Fatal(err)
+	}
+	if got := homeInRoot(dir, 0); got != "/" {
+		t.Errorf("a link out of the root was followed: %q", got)
+	}
+	if has([]string{"HOMEX=1", "HOME"}, "HOME") || !has([]string{"A=1", "HOME="}, "HOME") {
+		t.Error("has")
+	}
+}
+
+func TestListen(t *testing.T) {
+	for _, test := range []struct {
+		pid, fds string
+		want     int
+	}{{"self", "2", 2}, {"1", "2", 0}, {"self", "0", 0}, {"self", "x", 0}, {"", "2", 0}} {
+		pid := test.pid
+		if pid == "self" {
+			pid = itoa(os.Getpid())
+		}
+		t.Setenv("LISTEN_PID", pid)
+		t.Setenv("LISTEN_FDS", test.fds)
+		t.Setenv("LISTEN_FDNAMES", "a:b")
+		if got := ListenFromEnv(); got.N != test.want {
+			t.Errorf("%+v gives %+v", test, got)
+		}
+	}
+	if got := (ListenFDs{N: 2, Names: "a:b"}).env(); strings.Join(got, " ") != "LISTEN_FDS=2 LISTEN_PID=1 LISTEN_FDNAMES=a:b" {
+		t.Errorf("env %q", got)
+	}
+	if got := (ListenFDs{}).env(); got != nil {
+		t.Errorf("env of none %q", got)
+	}
+}
