@@ -290,7 +290,11 @@ func (r *Runtime) openGroup(spec *specs.Spec, id string) (*cgroup.Group, error) 
 	if spec.Linux != nil {
 		path = spec.Linux.CgroupsPath
 	}
-	return layout.Open(path, id, cgroup.Options{Rootless: r.Rootless, Systemd: r.Systemd})
+	g, err := layout.Open(path, id, cgroup.Options{Rootless: r.Rootless, Systemd: r.Systemd})
+	if err != nil {
+		return nil, err
+	}
+	return g, g.Annotate(spec.Annotations)
 }
 
 // build makes what the record names. The child is begun before the cgroup where it need not be born in it: making namespaces takes the
@@ -441,6 +445,11 @@ func (n *creation) finish(child *launch.Child) error {
 			return err
 		}
 		c.rec.Init = init
+	}
+	if n.group != nil {
+		if err := n.group.Release(); err != nil { // the unit has a process of the container's by now
+			return err
+		}
 	}
 	c.rec.Phase, c.rec.Made = state.Complete, time.Now().UTC()
 	if err := c.dir.Save(c.rec); err != nil {

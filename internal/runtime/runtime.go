@@ -12,7 +12,7 @@ import (
 )
 
 // DefaultLockTimeout is how long a command waits for another one that works on the same container.
-const DefaultLockTimeout = 30 * time.Second
+const DefaultLockTimeout = 10 * time.Second
 
 // endTimeout bounds the end of a container: from the kill until its processes are gone and its cgroups removed.
 const endTimeout = 15 * time.Second

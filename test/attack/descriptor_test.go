@@ -93,7 +93,8 @@ func TestJoiningProcess(t *testing.T) {
 		b.spec.Linux.Seccomp = nil
 		id, _ := p.start(t, b)
 		process := filepath.Join(b.dir, "process.json")
-		data, err := json.Marshal(&specs.Process{Args: []string{"/bin/true"}, Cwd: "/", Env: []string{p.mark}, NoNewPrivileges: true})
+		none := &specs.LinuxCapabilities{} // without it the program would have the container's
+		data, err := json.Marshal(&specs.Process{Args: []string{"/bin/true"}, Cwd: "/", Env: []string{p.mark}, NoNewPrivileges: true, Capabilities: none})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -177,6 +177,9 @@ func (s *Store) Claim(ctx context.Context, id string) (d *Dir, crashed *Record, 
 			if errdef.Is(err, errdef.NotFound) {
 				continue // somebody found it empty and unlocked, took it for garbage, and removed it
 			}
+			if err != nil {
+				_ = unix.Unlinkat(s.fd, id, unix.AT_REMOVEDIR) // it is empty, or somebody else's by now and not removed
+			}
 			return d, nil, err
 		}
 		d, crashed, err := s.remains(ctx, id)
