@@ -30,19 +30,37 @@ func image(p *program, code []byte) (head, data []byte) {
 		out = le.AppendUint16(out, v)
 	}
 	body := append(loadHeader(nil, dataBase), code...)
-	out = segment(out, 1, 5, 0, codeBase, uint64(entry+len(body)))
-	out = segment(out, 1, 6, codePage, dataBase, uint64(len(p.data)))
-	out = segment(out, 0x6474e551, 6, 0, 0, 0) // PT_GNU_STACK, not executable
+	for _, s := range []segment{
+		{kind: ptLoad, flags: read | execute, addr: codeBase, size: uint64(entry + len(body))},
+		{kind: ptLoad, flags: read | write, off: codePage, addr: dataBase, size: uint64(len(p.data))},
+		{kind: ptGNUStack, flags: read | write}, // and not execute
+	} {
+		out = s.append(out)
+	}
 	out = append(out, body...)
 	return out[:codePage], p.data
 }
 
-// segment appends a program header.
-func segment(out []byte, kind, flags uint32, off, addr, size uint64) []byte {
+// Values of elf(5).
+const (
+	ptLoad     = 1
+	ptGNUStack = 0x6474e551
+	execute    = 1
+	write      = 2
+	read       = 4
+)
+
+// A segment is a program header.
+type segment struct {
+	kind, flags     uint32
+	off, addr, size uint64
+}
+
+func (s segment) append(out []byte) []byte {
 	le := binary.LittleEndian
-	out = le.AppendUint32(out, kind)
-	out = le.AppendUint32(out, flags)
-	for _, v := range []uint64{off, addr, addr, size, size, codePage} {
+	out = le.AppendUint32(out, s.kind)
+	out = le.AppendUint32(out, s.flags)
+	for _, v := range []uint64{s.off, s.addr, s.addr, s.size, s.size, codePage} {
 		out = le.AppendUint64(out, v)
 	}
 	return out
