@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -104,7 +105,7 @@ func badMessage(out string) string {
 		return "more than one line"
 	case len(out) > 4096:
 		return fmt.Sprintf("%d bytes of message", len(out))
-	case strings.ContainsAny(out, "\x00\x1b\x07\xff"):
+	case strings.ContainsAny(out, "\x00\x1b\x07") || !utf8.ValidString(out):
 		return "control characters"
 	}
 	return ""
@@ -131,9 +132,14 @@ type mutation struct {
 func mutate(t *testing.T, document []byte) []mutation {
 	t.Helper()
 	list := []mutation{
-		{name: "empty"}, {name: "not JSON", text: "\x7fELF"}, {name: "only a number", text: "1"}, {name: "cut", text: string(document[:len(document)/2])},
-		{name: "deep", text: strings.Repeat("[", 100000)}, {name: "deep object", text: strings.Repeat(`{"a":`, 100000)},
-		{name: "two documents", text: string(document) + "{}"}, {name: "nul bytes", text: strings.Repeat("\x00", 4096)},
+		{name: "empty"},
+		{name: "not JSON", text: "\x7fELF"},
+		{name: "only a number", text: "1"},
+		{name: "cut", text: string(document[:len(document)/2])},
+		{name: "deep", text: strings.Repeat("[", 100000)},
+		{name: "deep object", text: strings.Repeat(`{"a":`, 100000)},
+		{name: "two documents", text: string(document) + "{}"},
+		{name: "nul bytes", text: strings.Repeat("\x00", 4096)},
 		{name: "list of lists", text: `{"mounts":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, field: "mounts"},
 	}
 	var tree any

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-
 	"strconv"
 	"strings"
 	"syscall"

@@ -38,8 +38,10 @@ state = "/run/containerd"
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := &containerd{cell: c, base: []string{client, "--address", socket},
-		flag: []string{"--runc-binary", runtime, "--runtime", "io.containerd.runc.v2", "--snapshotter", "native"}}
+	d := &containerd{
+		cell: c, base: []string{client, "--address", socket},
+		flag: []string{"--runc-binary", runtime, "--runtime", "io.containerd.runc.v2", "--snapshotter", "native"},
+	}
 	c.daemon(t, daemon, "--config", file)
 	d.await(t, "version")
 	image := filepath.Join(c.dir, "busybox.tar")

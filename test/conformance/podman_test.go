@@ -20,9 +20,11 @@ func newPodman(t *testing.T) *podman {
 	path, runtime := need(t, "podman", "podman"), runtimePath(t)
 	need(t, "conmon", "conmon")
 	c := newCell(t)
-	p := &podman{cell: c, base: []string{path,
+	p := &podman{cell: c, base: []string{
+		path,
 		"--runtime", runtime, "--root", c.dir + "/root", "--runroot", c.dir + "/runroot", "--tmpdir", c.dir + "/tmp",
-		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"}}
+		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+	}}
 	image := filepath.Join(c.dir, "busybox.tar")
 	if err := os.WriteFile(image, busyboxTar(t), 0o644); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,9 @@ func TestConcurrent(t *testing.T) {
 	bundle, root, prefix := prepare(t)
 	id := prefix + "one"
 	var wg sync.WaitGroup
-	for i := range 50 {
+	var said [50]string
+	begin := time.Now()
+	for i := range said {
 		wg.Go(func() {
 			var args []string
 			switch i % 10 {
@@ -59,7 +61,9 @@ func TestConcurrent(t *testing.T) {
 				args = []string{"run", "-d", "-b", bundle, id}
 			}
 			time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
+			from := time.Since(begin)
 			out, code := quiet(t, root, args...)
+			said[i] = fmt.Sprintf("%v to %v: %q: %d: %s", from.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond), args, code, strings.TrimSpace(out))
 			if code != 0 && !allowed(out) && !(args[0] == "exec" && (code == 137 || code == 255)) {
 				t.Errorf("%q: exit status %d: %s", args[:1], code, out)
 			}
@@ -74,6 +78,9 @@ func TestConcurrent(t *testing.T) {
 	}
 	if out, code := quiet(t, root, "delete", id); code != 0 {
 		t.Errorf("delete afterwards: %d: %s", code, out)
+	}
+	if t.Failed() {
+		t.Log(strings.Join(said[:], "\n"))
 	}
 }
 

@@ -9,7 +9,6 @@
 package script
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -170,17 +169,6 @@ func cgroups(prefix string) []string {
 		time.Sleep(50 * time.Millisecond)
 	}
 	return found
-}
-
-// rt runs the program as a process of its own and returns its output and exit status.
-func rt(root string, args ...string) (string, int) {
-	cmd := program(root, args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		return err.Error(), -1
-	}
-	return out.String(), cmd.ProcessState.ExitCode()
 }
 
 func program(root string, args ...string) *exec.Cmd {

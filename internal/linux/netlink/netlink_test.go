@@ -272,7 +272,9 @@ func TestMoveDeviceErrors(t *testing.T) {
 			ns            int
 			kind          errdef.Kind
 		}{
-			{"nope", "", guest, errdef.NotFound}, {"lo", "", guest, errdef.Invalid}, {"lo", "a/b", guest, errdef.Invalid},
+			{"nope", "", guest, errdef.NotFound},
+			{"lo", "", guest, errdef.Invalid},
+			{"lo", "a/b", guest, errdef.Invalid},
 			{"nope", "", int(null.Fd()), errdef.Invalid},
 		} {
 			if name, err := MoveDevice(test.name, test.ns, test.newName); !errdef.Is(err, test.kind) {

@@ -90,23 +90,34 @@ var mountFlags = [...]bit{
 func MountFlagString(v uint64) string { return symbols(v, mountFlags[:]) }
 
 var umountFlags = [...]bit{
-	{value: unix.MNT_FORCE, name: "MNT_FORCE"}, {value: unix.MNT_DETACH, name: "MNT_DETACH"},
-	{value: unix.MNT_EXPIRE, name: "MNT_EXPIRE"}, {value: unix.UMOUNT_NOFOLLOW, name: "UMOUNT_NOFOLLOW"},
+	{value: unix.MNT_FORCE, name: "MNT_FORCE"},
+	{value: unix.MNT_DETACH, name: "MNT_DETACH"},
+	{value: unix.MNT_EXPIRE, name: "MNT_EXPIRE"},
+	{value: unix.UMOUNT_NOFOLLOW, name: "UMOUNT_NOFOLLOW"},
 }
 
 // UmountFlagString returns the flags of umount2(2) by name.
 func UmountFlagString(v uint64) string { return symbols(v, umountFlags[:]) }
 
 var cloneFlags = [...]bit{
-	{value: unix.CLONE_NEWTIME, name: "CLONE_NEWTIME"}, {value: unix.CLONE_VM, name: "CLONE_VM"},
-	{value: unix.CLONE_FS, name: "CLONE_FS"}, {value: unix.CLONE_FILES, name: "CLONE_FILES"},
-	{value: unix.CLONE_PIDFD, name: "CLONE_PIDFD"}, {value: unix.CLONE_PTRACE, name: "CLONE_PTRACE"},
-	{value: unix.CLONE_VFORK, name: "CLONE_VFORK"}, {value: unix.CLONE_PARENT, name: "CLONE_PARENT"},
-	{value: unix.CLONE_THREAD, name: "CLONE_THREAD"}, {value: unix.CLONE_NEWNS, name: "CLONE_NEWNS"},
-	{value: unix.CLONE_NEWCGROUP, name: "CLONE_NEWCGROUP"}, {value: unix.CLONE_NEWUTS, name: "CLONE_NEWUTS"},
-	{value: unix.CLONE_NEWIPC, name: "CLONE_NEWIPC"}, {value: unix.CLONE_NEWUSER, name: "CLONE_NEWUSER"},
-	{value: unix.CLONE_NEWPID, name: "CLONE_NEWPID"}, {value: unix.CLONE_NEWNET, name: "CLONE_NEWNET"},
-	{value: unix.CLONE_IO, name: "CLONE_IO"}, {value: unix.CLONE_CLEAR_SIGHAND, name: "CLONE_CLEAR_SIGHAND"},
+	{value: unix.CLONE_NEWTIME, name: "CLONE_NEWTIME"},
+	{value: unix.CLONE_VM, name: "CLONE_VM"},
+	{value: unix.CLONE_FS, name: "CLONE_FS"},
+	{value: unix.CLONE_FILES, name: "CLONE_FILES"},
+	{value: unix.CLONE_PIDFD, name: "CLONE_PIDFD"},
+	{value: unix.CLONE_PTRACE, name: "CLONE_PTRACE"},
+	{value: unix.CLONE_VFORK, name: "CLONE_VFORK"},
+	{value: unix.CLONE_PARENT, name: "CLONE_PARENT"},
+	{value: unix.CLONE_THREAD, name: "CLONE_THREAD"},
+	{value: unix.CLONE_NEWNS, name: "CLONE_NEWNS"},
+	{value: unix.CLONE_NEWCGROUP, name: "CLONE_NEWCGROUP"},
+	{value: unix.CLONE_NEWUTS, name: "CLONE_NEWUTS"},
+	{value: unix.CLONE_NEWIPC, name: "CLONE_NEWIPC"},
+	{value: unix.CLONE_NEWUSER, name: "CLONE_NEWUSER"},
+	{value: unix.CLONE_NEWPID, name: "CLONE_NEWPID"},
+	{value: unix.CLONE_NEWNET, name: "CLONE_NEWNET"},
+	{value: unix.CLONE_IO, name: "CLONE_IO"},
+	{value: unix.CLONE_CLEAR_SIGHAND, name: "CLONE_CLEAR_SIGHAND"},
 	{value: unix.CLONE_INTO_CGROUP, name: "CLONE_INTO_CGROUP"},
 }
 
@@ -115,12 +126,23 @@ var cloneFlags = [...]bit{
 func CloneFlagString(v uint64) string { return symbols(v, cloneFlags[:]) }
 
 var openFlags = [...]bit{
-	{value: unix.O_RDWR, mask: unix.O_ACCMODE, name: "O_RDWR"}, {value: unix.O_WRONLY, mask: unix.O_ACCMODE, name: "O_WRONLY"},
-	{value: unix.O_TMPFILE, name: "O_TMPFILE"}, {value: unix.O_SYNC, name: "O_SYNC"}, {value: unix.O_DSYNC, name: "O_DSYNC"},
-	{value: unix.O_PATH, name: "O_PATH"}, {value: unix.O_DIRECTORY, name: "O_DIRECTORY"}, {value: unix.O_NOFOLLOW, name: "O_NOFOLLOW"},
-	{value: unix.O_CREAT, name: "O_CREAT"}, {value: unix.O_EXCL, name: "O_EXCL"}, {value: unix.O_TRUNC, name: "O_TRUNC"},
-	{value: unix.O_APPEND, name: "O_APPEND"}, {value: unix.O_NONBLOCK, name: "O_NONBLOCK"}, {value: unix.O_NOCTTY, name: "O_NOCTTY"},
-	{value: unix.O_NOATIME, name: "O_NOATIME"}, {value: unix.O_DIRECT, name: "O_DIRECT"}, {value: unix.O_CLOEXEC, name: "O_CLOEXEC"},
+	{value: unix.O_RDWR, mask: unix.O_ACCMODE, name: "O_RDWR"},
+	{value: unix.O_WRONLY, mask: unix.O_ACCMODE, name: "O_WRONLY"},
+	{value: unix.O_TMPFILE, name: "O_TMPFILE"},
+	{value: unix.O_SYNC, name: "O_SYNC"},
+	{value: unix.O_DSYNC, name: "O_DSYNC"},
+	{value: unix.O_PATH, name: "O_PATH"},
+	{value: unix.O_DIRECTORY, name: "O_DIRECTORY"},
+	{value: unix.O_NOFOLLOW, name: "O_NOFOLLOW"},
+	{value: unix.O_CREAT, name: "O_CREAT"},
+	{value: unix.O_EXCL, name: "O_EXCL"},
+	{value: unix.O_TRUNC, name: "O_TRUNC"},
+	{value: unix.O_APPEND, name: "O_APPEND"},
+	{value: unix.O_NONBLOCK, name: "O_NONBLOCK"},
+	{value: unix.O_NOCTTY, name: "O_NOCTTY"},
+	{value: unix.O_NOATIME, name: "O_NOATIME"},
+	{value: unix.O_DIRECT, name: "O_DIRECT"},
+	{value: unix.O_CLOEXEC, name: "O_CLOEXEC"},
 }
 
 // OpenFlagString returns O_* flags by name: open(2). O_RDONLY is 0 and printed only when nothing else is set.
@@ -132,18 +154,24 @@ func OpenFlagString(v uint64) string {
 }
 
 var resolveFlags = [...]bit{
-	{value: unix.RESOLVE_NO_XDEV, name: "RESOLVE_NO_XDEV"}, {value: unix.RESOLVE_NO_MAGICLINKS, name: "RESOLVE_NO_MAGICLINKS"},
-	{value: unix.RESOLVE_NO_SYMLINKS, name: "RESOLVE_NO_SYMLINKS"}, {value: unix.RESOLVE_BENEATH, name: "RESOLVE_BENEATH"},
-	{value: unix.RESOLVE_IN_ROOT, name: "RESOLVE_IN_ROOT"}, {value: 0x20, name: "RESOLVE_CACHED"}, // kernel 5.12
+	{value: unix.RESOLVE_NO_XDEV, name: "RESOLVE_NO_XDEV"},
+	{value: unix.RESOLVE_NO_MAGICLINKS, name: "RESOLVE_NO_MAGICLINKS"},
+	{value: unix.RESOLVE_NO_SYMLINKS, name: "RESOLVE_NO_SYMLINKS"},
+	{value: unix.RESOLVE_BENEATH, name: "RESOLVE_BENEATH"},
+	{value: unix.RESOLVE_IN_ROOT, name: "RESOLVE_IN_ROOT"},
+	{value: 0x20, name: "RESOLVE_CACHED"}, // kernel 5.12
 }
 
 // ResolveString returns RESOLVE_* flags by name: openat2(2).
 func ResolveString(v uint64) string { return symbols(v, resolveFlags[:]) }
 
 var atFlags = [...]bit{
-	{value: unix.OPEN_TREE_CLONE, name: "OPEN_TREE_CLONE"}, {value: unix.AT_SYMLINK_NOFOLLOW, name: "AT_SYMLINK_NOFOLLOW"},
-	{value: unix.AT_SYMLINK_FOLLOW, name: "AT_SYMLINK_FOLLOW"}, {value: unix.AT_NO_AUTOMOUNT, name: "AT_NO_AUTOMOUNT"},
-	{value: unix.AT_EMPTY_PATH, name: "AT_EMPTY_PATH"}, {value: unix.AT_RECURSIVE, name: "AT_RECURSIVE"},
+	{value: unix.OPEN_TREE_CLONE, name: "OPEN_TREE_CLONE"},
+	{value: unix.AT_SYMLINK_NOFOLLOW, name: "AT_SYMLINK_NOFOLLOW"},
+	{value: unix.AT_SYMLINK_FOLLOW, name: "AT_SYMLINK_FOLLOW"},
+	{value: unix.AT_NO_AUTOMOUNT, name: "AT_NO_AUTOMOUNT"},
+	{value: unix.AT_EMPTY_PATH, name: "AT_EMPTY_PATH"},
+	{value: unix.AT_RECURSIVE, name: "AT_RECURSIVE"},
 	{value: unix.OPEN_TREE_CLOEXEC, name: "OPEN_TREE_CLOEXEC"},
 }
 

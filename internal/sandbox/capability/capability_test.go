@@ -48,8 +48,11 @@ func TestText(t *testing.T) {
 		set  Set
 		want string
 	}{
-		{0, "none"}, {Known, "all"}, {Of(unix.CAP_KILL, unix.CAP_CHOWN), "CAP_CHOWN CAP_KILL"},
-		{Known &^ Of(unix.CAP_SYS_BOOT), "all but CAP_SYS_BOOT"}, {1 << 50, "CAP_50"},
+		{0, "none"},
+		{Known, "all"},
+		{Of(unix.CAP_KILL, unix.CAP_CHOWN), "CAP_CHOWN CAP_KILL"},
+		{Known &^ Of(unix.CAP_SYS_BOOT), "all but CAP_SYS_BOOT"},
+		{1 << 50, "CAP_50"},
 	} {
 		if got := test.set.String(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

@@ -30,20 +30,27 @@ func TestLayout(t *testing.T) {
 	}{
 		{"none", "22 1 0:20 / /sys rw - sysfs sysfs rw\nnonsense\n - cgroup2\n", "", Layout{Mode: None}},
 		{"v2", "30 25 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n", "0::/a.slice\n", Layout{V2, []Hierarchy{{nil, "/sys/fs/cgroup", "/", "/a.slice"}}}},
-		{"v2 elsewhere, with systemd's named hierarchy", "30 25 0:28 / /cg rw - cgroup2 x rw\n31 25 0:29 / /s rw - cgroup x rw,name=systemd\n", "1:name=systemd:/\n0::/\n",
-			Layout{V2, []Hierarchy{{nil, "/cg", "/", "/"}}}},
+		{
+			"v2 elsewhere, with systemd's named hierarchy", "30 25 0:28 / /cg rw - cgroup2 x rw\n31 25 0:29 / /s rw - cgroup x rw,name=systemd\n", "1:name=systemd:/\n0::/\n",
+			Layout{V2, []Hierarchy{{nil, "/cg", "/", "/"}}},
+		},
 		{"v1", tableV1, ownV1, Layout{V1, []Hierarchy{
 			{[]string{"name=systemd"}, "/sys/fs/cgroup/systemd", "/", "/user.slice/x"},
 			{[]string{"cpu", "cpuacct"}, "/sys/fs/cgroup/cpu,cpuacct", "/", "/user/b"},
 			{[]string{"memory"}, "/sys/fs/cgroup/memory", "/", "/user/a"},
 			{[]string{"net_cls", "net_prio"}, "/sys/fs/cgroup/net_cls,net_prio", "/", "/"},
 		}}},
-		{"hybrid in a container", "1 0 0:1 /docker/x /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n2 0 0:2 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
-			"8:pids:/docker/x/y\n0::/docker/x\n", Layout{Hybrid, []Hierarchy{
+		{
+			"hybrid in a container", "1 0 0:1 /docker/x /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n2 0 0:2 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
+			"8:pids:/docker/x/y\n0::/docker/x\n",
+			Layout{Hybrid, []Hierarchy{
 				{[]string{"pids"}, "/sys/fs/cgroup/pids", "/docker/x", "/docker/x/y"}, {nil, "/sys/fs/cgroup/unified", "/", "/docker/x"},
-			}}},
-		{"covered by a later mount", "1 0 0:1 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n2 0 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n",
-			Layout{V2, []Hierarchy{{nil, "/sys/fs/cgroup", "/", "/"}}}},
+			}},
+		},
+		{
+			"covered by a later mount", "1 0 0:1 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n2 0 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n",
+			Layout{V2, []Hierarchy{{nil, "/sys/fs/cgroup", "/", "/"}}},
+		},
 	} {
 		got := newLayout(parseMounts(c.table), parseOwn(c.own))
 		if got.Hierarchies == nil {
@@ -64,9 +71,11 @@ func TestUsualMounts(t *testing.T) {
 	}{
 		{"v2", "0::/a\n", map[string]int64{"/sys/fs/cgroup": v2}, []Hierarchy{{Mount: "/sys/fs/cgroup"}}},
 		{"v2 elsewhere", "0::/a\n", map[string]int64{"/sys/fs/cgroup": unix.TMPFS_MAGIC}, nil},
-		{"hybrid", "3:cpu,cpuacct:/a\n1:name=systemd:/\n0::/\n",
+		{
+			"hybrid", "3:cpu,cpuacct:/a\n1:name=systemd:/\n0::/\n",
 			map[string]int64{"/sys/fs/cgroup/cpu,cpuacct": v1, "/sys/fs/cgroup/systemd": v1, "/sys/fs/cgroup/unified": v2},
-			[]Hierarchy{{Controllers: []string{"cpu", "cpuacct"}, Mount: "/sys/fs/cgroup/cpu,cpuacct"}, {Controllers: []string{"name=systemd"}, Mount: "/sys/fs/cgroup/systemd"}, {Mount: "/sys/fs/cgroup/unified"}}},
+			[]Hierarchy{{Controllers: []string{"cpu", "cpuacct"}, Mount: "/sys/fs/cgroup/cpu,cpuacct"}, {Controllers: []string{"name=systemd"}, Mount: "/sys/fs/cgroup/systemd"}, {Mount: "/sys/fs/cgroup/unified"}},
+		},
 		{"one is elsewhere", "3:cpu:/a\n2:pids:/\n", map[string]int64{"/sys/fs/cgroup/cpu": v1}, nil},
 		{"unified is not mounted", "3:cpu:/a\n0::/\n", map[string]int64{"/sys/fs/cgroup/cpu": v1}, nil},
 		{"a name that leads elsewhere", "3:name=../x:/\n", map[string]int64{"/sys/fs/cgroup/../x": v1}, nil},
@@ -114,9 +123,17 @@ func TestPaths(t *testing.T) {
 		rootless bool
 		want     string
 	}{
-		{v1, "/a/b", false, "a/b"}, {v1, "b", false, "user/a/b"}, {v1, "", false, "id"}, {v1, "", true, "user/a/id"},
-		{v2, "/a/b", false, "a/b"}, {v2, "b", false, "user/b"}, {v2, "", false, "id"}, {v2, "", true, "user/id"},
-		{inner, "b", false, "y/b"}, {inner, "/b", false, "b"}, {top, "b", false, "b"},
+		{v1, "/a/b", false, "a/b"},
+		{v1, "b", false, "user/a/b"},
+		{v1, "", false, "id"},
+		{v1, "", true, "user/a/id"},
+		{v2, "/a/b", false, "a/b"},
+		{v2, "b", false, "user/b"},
+		{v2, "", false, "id"},
+		{v2, "", true, "user/id"},
+		{inner, "b", false, "y/b"},
+		{inner, "/b", false, "b"},
+		{top, "b", false, "b"},
 	} {
 		g, err := c.l.Open(c.path, "id", Options{Rootless: c.rootless})
 		if err != nil || g.dirs[0].path != c.want {
@@ -153,7 +170,8 @@ func TestUnits(t *testing.T) {
 		rootless bool
 		want     string
 	}{
-		{"", false, "system.slice/bulkhead-id.scope"}, {"", true, "user.slice/bulkhead-id.scope"},
+		{"", false, "system.slice/bulkhead-id.scope"},
+		{"", true, "user.slice/bulkhead-id.scope"},
 		{"system.slice:docker:1234", false, "system.slice/docker-1234.scope"},
 		{"a-b-c.slice:cri:1", false, "a.slice/a-b.slice/a-b-c.slice/cri-1.scope"},
 		{"-.slice::x", false, "x.scope"},

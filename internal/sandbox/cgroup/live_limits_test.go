@@ -95,8 +95,10 @@ func TestLiveYoungFiles(t *testing.T) {
 		res                 *specs.LinuxResources
 	}{
 		{"linux.resources.cpu.idle", "cpu.idle", "cpu.idle", "1", &specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(1))}}},
-		{"linux.resources.cpu.burst", "cpu.cfs_burst_us", "cpu.max.burst", "1000",
-			&specs.LinuxResources{CPU: &specs.LinuxCPU{Burst: ptr(uint64(1000)), Quota: ptr(int64(20000))}}},
+		{
+			"linux.resources.cpu.burst", "cpu.cfs_burst_us", "cpu.max.burst", "1000",
+			&specs.LinuxResources{CPU: &specs.LinuxCPU{Burst: ptr(uint64(1000)), Quota: ptr(int64(20000))}},
+		},
 	} {
 		g := newGroup(t, l)
 		err := g.Create(c.res)

@@ -20,7 +20,6 @@ type setting struct {
 	optional   bool     // when the file does not exist (and nor that of `or`), it is as good as set
 	retry      bool     // EINVAL and EBUSY may come from the old value of a later setting: try again after those of the controller
 	device     string   // "MAJ:MIN" when the file holds a line for each device, for undoing
-	devices    *filter  // not a file: the device filter of v2
 }
 
 // compiler collects settings. Its methods note the first error and do nothing after it.

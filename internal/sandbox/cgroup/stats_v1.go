@@ -70,9 +70,14 @@ func (c *CPUSetStats) readV1(r *reader) {
 		file string
 		to   *uint64
 	}{
-		{"cpu_exclusive", &c.CPUExclusive}, {"mem_hardwall", &c.MemHardwall}, {"mem_exclusive", &c.MemExclusive},
-		{"memory_migrate", &c.MemoryMigrate}, {"memory_spread_page", &c.MemorySpreadPage}, {"memory_spread_slab", &c.MemorySpreadSlab},
-		{"memory_pressure", &c.MemoryPressure}, {"sched_load_balance", &c.SchedLoadBalance},
+		{"cpu_exclusive", &c.CPUExclusive},
+		{"mem_hardwall", &c.MemHardwall},
+		{"mem_exclusive", &c.MemExclusive},
+		{"memory_migrate", &c.MemoryMigrate},
+		{"memory_spread_page", &c.MemorySpreadPage},
+		{"memory_spread_slab", &c.MemorySpreadSlab},
+		{"memory_pressure", &c.MemoryPressure},
+		{"sched_load_balance", &c.SchedLoadBalance},
 	} {
 		*f.to = r.number("cpuset." + f.file)
 	}
@@ -117,9 +122,13 @@ func (b *BlkioStats) readV1(r *reader) {
 			file string
 			to   *[]BlkioEntry
 		}{
-			{"io_service_bytes", &b.IoServiceBytesRecursive}, {"io_queued", &b.IoQueuedRecursive},
-			{"io_service_time", &b.IoServiceTimeRecursive}, {"io_wait_time", &b.IoWaitTimeRecursive}, {"io_merged", &b.IoMergedRecursive},
-			{"time", &b.IoTimeRecursive}, {"sectors", &b.SectorsRecursive},
+			{"io_service_bytes", &b.IoServiceBytesRecursive},
+			{"io_queued", &b.IoQueuedRecursive},
+			{"io_service_time", &b.IoServiceTimeRecursive},
+			{"io_wait_time", &b.IoWaitTimeRecursive},
+			{"io_merged", &b.IoMergedRecursive},
+			{"time", &b.IoTimeRecursive},
+			{"sectors", &b.SectorsRecursive},
 		} {
 			*f.to = parseBlkio(r.text(prefix + f.file + suffix))
 		}

@@ -45,11 +45,14 @@ func TestParseOptions(t *testing.T) {
 		{"sysfs", "ro", Options{AttrSet: ro, LegacyFlags: unix.MS_RDONLY}},
 		{"ext4", "ro", Options{AttrSet: ro, LegacyFlags: unix.MS_RDONLY, SuperFlags: []Param{flag("ro")}}},
 		{"ext4", "rw", Options{AttrClr: ro, LegacyCleared: unix.MS_RDONLY}},
-		{"ext4", "remount rw async", Options{Remount: true, AttrClr: ro, LegacyFlags: unix.MS_REMOUNT, LegacyCleared: unix.MS_RDONLY | unix.MS_SYNCHRONOUS,
-			SuperFlags: []Param{flag("rw"), flag("async")}}},
+		{"ext4", "remount rw async", Options{
+			Remount: true, AttrClr: ro, LegacyFlags: unix.MS_REMOUNT, LegacyCleared: unix.MS_RDONLY | unix.MS_SYNCHRONOUS,
+			SuperFlags: []Param{flag("rw"), flag("async")},
+		}},
 		{"ext4", "sync dirsync lazytime mand silent iversion", Options{
 			LegacyFlags: unix.MS_SYNCHRONOUS | unix.MS_DIRSYNC | unix.MS_LAZYTIME | unix.MS_MANDLOCK | unix.MS_SILENT | unix.MS_I_VERSION,
-			SuperFlags:  []Param{flag("sync"), flag("dirsync"), flag("lazytime"), flag("mand")}}},
+			SuperFlags:  []Param{flag("sync"), flag("dirsync"), flag("lazytime"), flag("mand")},
+		}},
 		// bind mounts
 		{"none", "rbind rprivate", Options{Bind: true, BindRec: true, LegacyFlags: unix.MS_BIND | unix.MS_REC, Propagation: unix.MS_PRIVATE, PropagationRec: true}},
 		{"", "bind ro sync size=3", Options{Bind: true, AttrSet: ro, LegacyFlags: unix.MS_BIND | unix.MS_RDONLY | unix.MS_SYNCHRONOUS, Ignored: []string{"size=3"}}},
@@ -62,10 +65,13 @@ func TestParseOptions(t *testing.T) {
 		{"", "bind src-nofollow dest-nofollow copy-symlink", Options{Bind: true, SrcNoFollow: true, DestNoFollow: true, CopySymlink: true, LegacyFlags: unix.MS_BIND}},
 		{"tmpfs", "tmpcopyup", Options{TmpCopyUp: true}},
 		// commas that do not separate
-		{"tmpfs", `context="u:r:t:s0:c1,c2",nodev`, Options{AttrSet: nodev, LegacyFlags: unix.MS_NODEV,
-			Data: []Param{{Key: "context", Value: "u:r:t:s0:c1,c2"}}, LegacyData: `context="u:r:t:s0:c1,c2"`}},
+		{"tmpfs", `context="u:r:t:s0:c1,c2",nodev`, Options{
+			AttrSet: nodev, LegacyFlags: unix.MS_NODEV,
+			Data: []Param{{Key: "context", Value: "u:r:t:s0:c1,c2"}}, LegacyData: `context="u:r:t:s0:c1,c2"`,
+		}},
 		{"overlay", `lowerdir=a\,b:c,upperdir=u`, Options{
-			Data: []Param{{Key: "lowerdir", Value: `a\,b:c`}, {Key: "upperdir", Value: "u"}}, LegacyData: `lowerdir=a\,b:c,upperdir=u`}},
+			Data: []Param{{Key: "lowerdir", Value: `a\,b:c`}, {Key: "upperdir", Value: "u"}}, LegacyData: `lowerdir=a\,b:c,upperdir=u`,
+		}},
 	} {
 		got, err := ParseOptions(test.fstype, strings.Split(test.options, " "))
 		if err != nil {
