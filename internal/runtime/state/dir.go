@@ -24,6 +24,8 @@ type Dir struct {
 	fd   int
 	root int // its own descriptor of the store's root
 	out  int // the journal, open for adding; 0: not yet
+
+	locked bool // this Dir has the lock
 }
 
 // FD is the open directory; it stays the Dir's.
@@ -42,11 +44,17 @@ func (d *Dir) Close() {
 }
 
 // Unlock gives up the lock and keeps the directory open.
-func (d *Dir) Unlock() { _ = unix.Flock(d.fd, unix.LOCK_UN) }
+func (d *Dir) Unlock() {
+	_ = unix.Flock(d.fd, unix.LOCK_UN)
+	d.locked = false
+}
 
 // Idle reports whether nobody holds the lock exclusively. It asks by taking it, for an instant; a record of phase Creating in an idle
-// directory is what a killed create left.
+// directory is what a killed create left. A Dir that has the lock itself is idle, and keeps it.
 func (d *Dir) Idle() bool {
+	if d.locked {
+		return true
+	}
 	ok, err := atomicfile.TryFlock(d.fd, atomicfile.Shared)
 	if ok {
 		d.Unlock()
@@ -71,6 +79,7 @@ func (d *Dir) Relock(ctx context.Context, how atomicfile.How) error {
 	if !d.current() {
 		return notFound(d.ID)
 	}
+	d.locked = true
 	return nil
 }
 

@@ -298,6 +298,9 @@ func TestContenders(t *testing.T) {
 				case 0, 1:
 					if d, _, err = s.Claim(context.Background(), "web"); err == nil {
 						claimed.Add(1)
+						if _, lerr := d.Load(); !errdef.Is(lerr, errdef.NotFound) {
+							t.Errorf("claimed somebody else's: %v", lerr)
+						}
 						hold(d)
 						err = d.Save(&Record{ID: "web", Phase: Complete})
 					}
@@ -461,6 +464,46 @@ func TestCutShort(t *testing.T) {
 		unix.Close(again.out)
 		if r, err := d.Load(); err != nil || r.Bundle != "/mended" {
 			t.Fatalf("after a cut at %d: %+v, %v", n, r, err)
+		}
+	}
+}
+
+// TestIdleKeepsLock asks a Dir that has the lock, which must not cost it.
+func TestIdleKeepsLock(t *testing.T) {
+	s := newStore(t)
+	d := claim(t, s, "web")
+	save(t, d, Creating)
+	if !d.Idle() {
+		t.Error("the holder takes itself for another")
+	}
+	other, err := s.Dir("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if !other.Busy() || other.Idle() {
+		t.Error("the question gave the lock away")
+	}
+	d.Unlock()
+	if other.Busy() || !other.Idle() {
+		t.Error("the lock is held after Unlock")
+	}
+}
+
+// TestFresh is a claim whose directory was removed and made by somebody else between mkdir and the lock.
+func TestFresh(t *testing.T) {
+	s := newStore(t)
+	for _, phase := range []Phase{Creating, Complete} {
+		d := claim(t, s, string(phase))
+		save(t, d, phase)
+		d.Close()
+		if d, err := s.fresh(context.Background(), string(phase)); !errdef.Is(err, errdef.NotFound) {
+			t.Errorf("somebody else's container, %s, was claimed: %v, %v", phase, d, err)
+		}
+		if d, err := s.Dir(string(phase)); err != nil || d.Busy() {
+			t.Errorf("%s: the lock was kept, %v", phase, err)
+		} else {
+			d.Close()
 		}
 	}
 }

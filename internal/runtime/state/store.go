@@ -158,6 +158,7 @@ func (s *Store) Lock(ctx context.Context, id string, how atomicfile.How) (*Dir, 
 		d.Close()
 		return nil, notFound(id)
 	}
+	d.locked = true
 	return d, nil
 }
 
@@ -173,12 +174,9 @@ func (s *Store) Claim(ctx context.Context, id string) (d *Dir, crashed *Record, 
 			return nil, nil, errdef.Errorf(errdef.Denied, "make the state of container %q: %w", id, err)
 		}
 		if err == nil {
-			d, err := s.Lock(ctx, id, atomicfile.Exclusive)
+			d, err := s.fresh(ctx, id)
 			if errdef.Is(err, errdef.NotFound) {
-				continue // somebody found it empty and unlocked, took it for garbage, and removed it
-			}
-			if err != nil {
-				_ = unix.Unlinkat(s.fd, id, unix.AT_REMOVEDIR) // it is empty, or somebody else's by now and not removed
+				continue
 			}
 			return d, nil, err
 		}
@@ -188,6 +186,24 @@ func (s *Store) Claim(ctx context.Context, id string) (d *Dir, crashed *Record, 
 		}
 	}
 	return nil, nil, errdef.Errorf(errdef.Conflict, "claim container %q: others make and remove it all the time", id)
+}
+
+// fresh locks the directory that we have just made. Between mkdir and the lock it may have been taken for garbage and removed, and by now another
+// may stand in its place, with a container in it: that is NotFound, and the claim starts over.
+func (s *Store) fresh(ctx context.Context, id string) (*Dir, error) {
+	d, err := s.Lock(ctx, id, atomicfile.Exclusive)
+	if errdef.Is(err, errdef.NotFound) {
+		return nil, err
+	}
+	if err != nil {
+		_ = unix.Unlinkat(s.fd, id, unix.AT_REMOVEDIR) // it is empty, or somebody else's by now and not removed
+		return nil, err
+	}
+	if _, err := d.Load(); !errdef.Is(err, errdef.NotFound) {
+		d.Close()
+		return nil, notFound(id)
+	}
+	return d, nil
 }
 
 // remains looks at a directory that is in the way. It returns it when a killed create left it; an error of kind NotFound says that it is
