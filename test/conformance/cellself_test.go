@@ -25,6 +25,7 @@ func TestCell(t *testing.T) {
 		if want := "(left processes) (left mounts) (left cgroups)"; left != want {
 			t.Errorf("left: %s, want %s", left, want)
 		}
+		c.must(t, "mkdir", "-p", "/sys/fs/cgroup/"+name+"-unmounted", "/run/"+name, "/dev/shm/"+name)
 		if r := c.run(t, "sh", "-c", "exit 7"); r.code != 7 {
 			t.Errorf("exit code %d, want 7", r.code)
 		}
@@ -32,8 +33,9 @@ func TestCell(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("folder of the cell: %v", err)
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
-	if err != nil || len(groups) > 0 {
-		t.Errorf("cgroups after the cell: %v %v", groups, err)
+	for _, pattern := range []string{"/sys/fs/cgroup/*/" + name, "/sys/fs/cgroup/" + name + "-unmounted", "/run/" + name, "/dev/shm/" + name} {
+		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
+			t.Errorf("after the cell: %v %v", left, err)
+		}
 	}
 }

@@ -96,9 +96,40 @@ func furnish(groups []groupMount) error {
 			return fmt.Errorf("unmount %s: %w", g.point, err)
 		}
 	}
+	if err := freshParent(groups); err != nil {
+		return err
+	}
 	for _, g := range groups {
 		if err := unix.Mount(g.fstype, g.point, g.fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, g.data); err != nil {
 			return fmt.Errorf("mount %s at %s: %w", g.fstype, g.point, err)
+		}
+	}
+	return nil
+}
+
+// freshParent covers the tmpfs that holds the mount points of v1 hierarchies, in which engines
+// make folders for controllers that are not mounted.
+func freshParent(groups []groupMount) error {
+	const parent = "/sys/fs/cgroup"
+	var fs unix.Statfs_t
+	if err := unix.Statfs(parent, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC {
+		return err
+	}
+	if err := unix.Mount("tmpfs", parent, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755"); err != nil {
+		return fmt.Errorf("mount %s: %w", parent, err)
+	}
+	for _, g := range groups {
+		if err := os.MkdirAll(g.point, 0o755); err != nil {
+			return err
+		}
+		// cpu,cpuacct is also known by the names of its parts
+		for _, name := range strings.Split(filepath.Base(g.point), ",") {
+			if name == filepath.Base(g.point) {
+				continue
+			}
+			if err := os.Symlink(filepath.Base(g.point), filepath.Join(filepath.Dir(g.point), name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
