@@ -53,6 +53,7 @@ func (b *builder) waitForStart(filtered bool, kept map[string]op.Arg) {
 	b.barrier(BarrierReady, "created")
 	if !filtered {
 		b.add(op.Raw("dup3", unix.SYS_DUP3, kept["reply"], op.Fd(op.SyncFile), op.Flag(unix.O_CLOEXEC, "O_CLOEXEC")).Because("failures from here on go to `start`"))
+		b.openFiles(b.spec.Process.Rlimits) // dup3 refuses numbers that are not below the limit (dup(2), EBADF)
 	}
 	b.add(
 		op.Read(kept["start"], "go", 1).To("got").Because("wait for `start`"),

@@ -41,7 +41,9 @@ func (b *builder) process(p *specs.Process) error {
 	b.add(op.Umask(mask).Because("process.user.umask"))
 	candidates := b.lookup(p)
 	kept := b.closeDescriptors()
-	b.openFiles(p.Rlimits)
+	if b.in.Run || b.in.Filter.Notify {
+		b.openFiles(p.Rlimits) // else when the descriptors are where they must be for the wait
+	}
 	if b.forkLate {
 		b.fork("the process itself, in the container's pid namespace, with nothing of the host's any more")
 	}
