@@ -184,7 +184,7 @@ func TestFlock(t *testing.T) {
 	if err := Flock(short, b, Shared); !errdef.Is(err, errdef.Timeout) {
 		t.Errorf("a taken lock gives %v", err)
 	}
-	if d := time.Since(begin); d < 30*time.Millisecond || d > 5*time.Second {
+	if d := time.Since(begin); d < 20*time.Millisecond || d > 5*time.Second {
 		t.Errorf("waited %v", d)
 	}
 	if err := Flock(ctx, a, Shared); err != nil { // converted

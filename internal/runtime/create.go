@@ -389,6 +389,9 @@ func (n *creation) launch(ctx context.Context) (*launch.Child, error) {
 	}
 	o := n.options(c.Runtime, c.rec.ID)
 	o.Dir, o.Birth, o.Draft, o.Console = c.dir.Path, n.birth, n.draft, n.console
+	if n.front != nil {
+		o.Interrupt = &launch.Interrupt{FD: n.front.sigs.FD(), Stop: n.front.interrupted}
+	}
 	o.OnCreated = func(pid int) error { return n.born(ctx, pid) }
 	o.State = func(status string, pid int) []byte { return c.document(specs.ContainerState(status), pid) }
 	n.birth = nil // launch's from here on

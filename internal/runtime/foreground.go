@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"context"
+
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sigpipe"
@@ -16,6 +18,7 @@ type foreground struct {
 	saved [3]int    // duplicates of the caller's standard descriptors, -1 for a closed one
 	ends  [3]int    // what the process gets: one of saved, or a pipe of ours
 	sigs  *sigpipe.Pipe
+	early []unix.Signal // signals for the process that came before it was there
 }
 
 // newForeground prepares for a process.
@@ -36,6 +39,44 @@ func newForeground(withTerminal bool) (*foreground, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// interrupted looks at the signals that come while the container is being made: those that ask a program to end do so, the others wait
+// for the container's process.
+func (f *foreground) interrupted() error {
+	for _, sig := range f.sigs.Read() {
+		switch sig {
+		case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM:
+			return errdef.Errorf(errdef.Conflict, "ended by signal %s before the container ran", unix.SignalName(sig))
+		case unix.SIGCHLD:
+		default:
+			f.early = append(f.early, sig)
+		}
+	}
+	return nil
+}
+
+// watch cancels the context when a signal asks this program to end, until stop is called. It is for what does not poll by itself.
+func (f *foreground) watch(ctx context.Context) (watched context.Context, stop func()) {
+	watched, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(f.sigs.FD()), Events: unix.POLLIN}}, 100)
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if f.interrupted() != nil {
+				cancel()
+				return
+			}
+		}
+	}()
+	return watched, func() { close(done); <-ended }
 }
 
 // prepare makes pipes for those of the caller's descriptors that a container may not have. Copies use duplicates, so that they need not
@@ -113,6 +154,9 @@ func (f *foreground) started() error {
 // wait passes signals on until the process ends, and returns its exit status: 128 and the signal's number if one ended it. With
 // reap, this program is what orphans of the container are given to, and reaps them.
 func (f *foreground) wait(child *launch.Child, reap bool) (int, error) {
+	for _, sig := range f.early {
+		f.signal(child, sig)
+	}
 	fds := []unix.PollFd{{Fd: int32(child.PIDFD), Events: unix.POLLIN}, {Fd: int32(f.sigs.FD()), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {

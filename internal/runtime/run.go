@@ -40,7 +40,12 @@ func (r *Runtime) Run(ctx context.Context, id string, o *RunOptions) (int, error
 	}
 	defer f.close()
 	n := &creation{CreateOptions: o.CreateOptions, bundle: b, run: true, front: f}
+	stopWatch := func() {}
+	if b.Spec.Hooks != nil {
+		ctx, stopWatch = f.watch(ctx) // a hook may hang
+	}
 	c, child, err := r.create(ctx, id, n)
+	stopWatch()
 	if err != nil {
 		return -1, err
 	}

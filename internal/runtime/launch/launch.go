@@ -31,9 +31,16 @@ type Options struct {
 	Group        *cgroup.Group          // made by the caller, limits set; nil: the caller's own cgroup
 	OnCreated    func(pid int) error    // the process is in its namespaces and cgroup, its root not built yet
 	State        func(status string, pid int) []byte
-	SeccompCache string          // directory of compiled filters, "" for none
+	SeccompCache string // directory of compiled filters, "" for none
+	Interrupt    *Interrupt
 	Birth        *forkexec.Birth // the child, if Begin was called already
 	Draft        *Draft          // the plan, if Compile was called already with the same ID, Bundle, Spec, flags and Group
+}
+
+// An Interrupt ends a Create that waits for its child.
+type Interrupt struct {
+	FD   int          // becomes readable when there is something to look at
+	Stop func() error // looks; an error is the end, and Create returns it
 }
 
 // A Child is a started process, a child of the caller.
@@ -145,6 +152,9 @@ func (o *Options) prepare() (*run, error) {
 
 // step answers the child's next event. done is true when the container is created, or its program runs.
 func (r *run) step(ctx context.Context) (done bool, err error) {
+	if err := r.o.Interrupt.wait(r.p.FD()); err != nil {
+		return false, err
+	}
 	ev, err := r.p.Next()
 	if err != nil {
 		return false, err
@@ -179,6 +189,27 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	return false, r.p.Continue()
+}
+
+// wait returns when the child has said something, or with the error of the interrupt.
+func (i *Interrupt) wait(child int) error {
+	if i == nil {
+		return nil
+	}
+	fds := []unix.PollFd{{Fd: int32(child), Events: unix.POLLIN}, {Fd: int32(i.FD), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return wrap("poll", err)
+		}
+		if fds[1].Revents != 0 {
+			if err := i.Stop(); err != nil {
+				return err
+			}
+		}
+		if fds[0].Revents != 0 {
+			return nil
+		}
+	}
 }
 
 // prepared does what belongs to the time when the namespaces exist and the root does not.

@@ -50,6 +50,9 @@ func (e *StepError) Error() string {
 // Unwrap gives the errno.
 func (e *StepError) Unwrap() error { return e.Errno }
 
+// FD is the parent's end of the socket, to be polled: Next will not block when it is readable. It stays the Process's own.
+func (p *Process) FD() int { return p.sync }
+
 // Next waits for the next event. A failed op is a *StepError.
 func (p *Process) Next() (Event, error) {
 	for {
