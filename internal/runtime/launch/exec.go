@@ -12,6 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// schedule gives the joining process its scheduler.
+func (o *ExecOptions) schedule(pid int) error {
+	attr, err := plan.Scheduling(o.Process.Scheduler)
+	if err != nil {
+		return err
+	}
+	if err := unix.SchedSetAttr(pid, attr, 0); err != nil {
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "process.scheduler: sched_setattr: %w", err), plan.SchedulingHint)
+	}
+	return nil
+}
+
 // ExecOptions says what to run in which container.
 type ExecOptions struct {
 	ID      string
@@ -58,7 +70,7 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 	stop := context.AfterFunc(ctx, func() { _ = unix.PidfdSendSignal(child.PIDFD, unix.SIGKILL, nil, 0) })
 	defer stop()
 	for {
-		done, err := o.step(child)
+		done, err := o.step(child, f)
 		if err != nil {
 			child.Kill()
 			return nil, translate(err, o.Process)
@@ -70,7 +82,7 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 	}
 }
 
-func (o *ExecOptions) step(child *forkexec.Process) (done bool, err error) {
+func (o *ExecOptions) step(child *forkexec.Process, f *files) (done bool, err error) {
 	ev, err := child.Next()
 	switch {
 	case err != nil:
@@ -82,15 +94,20 @@ func (o *ExecOptions) step(child *forkexec.Process) (done bool, err error) {
 			return false, err
 		}
 		return false, child.Continue()
+	case ev.Kind == op.MsgBarrier && ev.Number == plan.BarrierSched:
+		if err := o.schedule(child.PID); err != nil {
+			return false, err
+		}
+		return false, child.Continue()
 	case ev.Kind == op.MsgFD && ev.Number == plan.FDConsole:
 		if o.Console == nil {
 			unix.Close(ev.FD)
 			return false, errdef.WithHint(errdef.Errorf(errdef.Invalid, "process.terminal: nobody takes the terminal"), "give --console-socket, or run in the foreground")
 		}
 		return false, o.Console(ev.FD)
-	case ev.Kind == op.MsgFD && ev.Number == plan.FDListener:
-		defer unix.Close(ev.FD)
-		return false, sendListener(ev.FD, o.Spec, o.ID, child.PID, o.State)
+	case ev.Kind == op.MsgFetch:
+		l := &listener{spec: o.Spec, id: o.ID, pid: child.PID, pidfd: child.PIDFD, state: o.State, flag: f.flag}
+		return false, l.serve(ev.FD, child)
 	}
 	return false, errdef.Errorf(errdef.Internal, "the joining process sent a message of kind %d, number %d, which nobody knows", ev.Kind, ev.Number)
 }

@@ -24,6 +24,7 @@ type files struct {
 
 	numbers map[string]int
 	hooks   []int
+	flag    int // the page that a child under notifications waits for
 }
 
 // open opens everything that list asks for.
@@ -67,6 +68,13 @@ func (f *files) openOne(w *plan.FileWant) (int, error) {
 	case plan.HookState:
 		fd, err := unix.MemfdCreate("bulkhead-state", unix.MFD_CLOEXEC)
 		return fd, wrap("memfd_create for a hook's input", err)
+	case plan.FlagPage:
+		fd, err := unix.MemfdCreate("bulkhead-flag", unix.MFD_CLOEXEC)
+		if err == nil {
+			err = unix.Ftruncate(fd, plan.FlagSize)
+		}
+		f.flag = fd
+		return fd, wrap("memfd_create for a flag", err)
 	case plan.InitPidfd:
 		return dup(f.initPidfd)
 	case plan.InitRoot:

@@ -164,6 +164,8 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 		return true, nil
 	case op.MsgFD:
 		return false, r.descriptor(ev)
+	case op.MsgFetch:
+		return false, r.listener(ev.FD)
 	}
 	switch ev.Number {
 	case plan.BarrierMap:
@@ -244,9 +246,6 @@ func (r *run) descriptor(ev forkexec.Event) error {
 			return errdef.WithHint(errdef.Errorf(errdef.Invalid, "process.terminal: nobody takes the terminal"), "give --console-socket, or run in the foreground")
 		}
 		return r.o.Console(ev.FD)
-	case plan.FDListener:
-		defer unix.Close(ev.FD)
-		return r.sendListener(ev.FD)
 	case plan.FDCopyFrom:
 		r.copy[0] = ev.FD
 		return nil

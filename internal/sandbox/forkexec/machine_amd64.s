@@ -62,6 +62,10 @@ jump:
 
 failed:
 	NEGQ	AX
+	CMPL	AX, $11	// EAGAIN of openat2(2): a rename or mount somewhere raced with "..", so once more
+	JNE	decide
+	CMPL	0(R13), $437
+	JEQ	step
 decide:
 	MOVL	64(R13), CX
 	TESTL	CX, CX

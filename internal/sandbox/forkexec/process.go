@@ -24,7 +24,7 @@ type Process struct {
 
 // An Event is what the child did next.
 type Event struct {
-	Kind   int    // op.MsgBarrier, op.MsgFD, or Executed
+	Kind   int    // op.MsgBarrier, op.MsgFD, op.MsgFetch, or Executed
 	Number uint64 // which barrier, or which descriptor
 	FD     int    // with op.MsgFD: the caller's now
 }
@@ -105,6 +105,9 @@ func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
 			return ev, false, err
 		}
 		return ev, true, p.Continue()
+	case op.MsgFetch:
+		ev.Kind, ev.Number, ev.FD = int(kind), a, int(errno)
+		return ev, false, nil
 	case op.MsgBarrier, op.MsgFD:
 		ev.Kind, ev.Number = int(kind), a
 		return ev, false, nil

@@ -50,14 +50,18 @@ func Begin(flags uint64, cgroup, minFD, highFD int) (*Birth, error) {
 		closeFD(cgroup)
 		return nil, err
 	}
+	highFD = max(highFD, minFD, child+1) // dup3(2) refuses to copy a descriptor to its own number
 	exe, err := memfd(minFD)
+	if err == nil && exe == highFD { // and would close the program here
+		exe, err = raise(exe, highFD+1)
+	}
 	if err != nil {
 		closeFD(cgroup)
 		unix.Close(sync)
 		unix.Close(child)
 		return nil, err
 	}
-	b := &Birth{flags: flags, sync: sync, child: child, exe: exe, minFD: minFD, highFD: max(highFD, minFD), done: make(chan struct{}), pidfd: -1}
+	b := &Birth{flags: flags, sync: sync, child: child, exe: exe, minFD: minFD, highFD: highFD, done: make(chan struct{}), pidfd: -1}
 	prelude, err := link(b.prelude(), nil, child, nil)
 	if err != nil {
 		closeFD(cgroup)

@@ -12,6 +12,7 @@ const (
 	MsgNotBorn = 3 // step from 0, errno: the same, before the sealed program ran
 	MsgForked  = 4 // pid, 0: the first process has made the container's, and ends
 	MsgFD      = 5 // number, 0: a descriptor comes along (SCM_RIGHTS)
+	MsgFetch   = 6 // number, descriptor: the parent fetches that descriptor, when it is there (pidfd_getfd(2))
 )
 
 // MsgSize is the size of a message in bytes.

@@ -149,6 +149,13 @@ func Check(mem string, off int, mask, want uint64, errno syscall.Errno) Op {
 	return o
 }
 
+// CheckAt is Check of the 8 bytes at the address that stands in a slot, with errno ETIMEDOUT.
+func CheckAt(address Slot, want uint64) Op {
+	o := call("check", NRCheck, At(address), shown(want, Hex), shown(uint64(syscall.ETIMEDOUT), Errno))
+	o.Mask = ^uint64(0)
+	return o
+}
+
 // Copy puts 8 bytes of a slot into a memory.
 func Copy(from Slot, mem string, off int) Op {
 	return call("copy", NRCopy, Addr(string(from), 0), Addr(mem, off))

@@ -68,38 +68,36 @@ func (b *builder) filter() {
 		return
 	}
 	text := itoa(len(f.Program)/8) + " instructions"
+	b.mem(op.FilterMem("filter", f.Program))
 	if !f.Notify {
-		b.mem(op.FilterMem("filter", f.Program))
 		b.add(op.Seccomp(f.Flags, "filter", text).Because("linux.seccomp: the last call before execve").Hinted("this kernel lacks a flag or an action of the profile"))
 		return
 	}
-	b.mem(op.FilterMem("filter", f.Program))
-	b.courier()
+	// The listener's number is known beforehand: the lowest free one. The runtime fetches it, for the process may have no call left to send
+	// it with, and then sets the flag. Until then the process turns in a circle that makes no call.
+	msg := b.mem(op.Mem{Name: "fetch", Size: op.MsgSize, Init: op.Message(op.MsgFetch, FDListener)})
 	const newListener = 8
-	b.add(op.Seccomp(f.Flags|newListener, "filter", text).Because("linux.seccomp with notifications: the courier takes the listener").
-		Hinted("this kernel lacks a flag or an action of the profile"))
-}
-
-// courier makes a second process that shares the descriptor table, waits until the listener appears in it and sends it to the runtime:
-// the process that loads the filter may have no sendmsg any more. The number of the listener is known beforehand: the lowest free one.
-// The courier is not under the filter, and ends when the other one does.
-func (b *builder) courier() {
-	nap := b.mem(op.Mem{Name: "nap", Size: 16, Init: words(0, 50_000)}) // struct timespec: 50 microseconds
-	main := "nocourier"
 	b.add(
-		op.Raw("getpid", unix.SYS_GETPID).To("me"),
 		op.Raw("dup", unix.SYS_DUP, sync).To("listener").Because("the lowest free descriptor: the listener's to be"),
 		op.Close(op.At("listener")),
-		op.Fork(unix.CLONE_PARENT|unix.CLONE_FILES).To("courier").Because("a courier for the listener, with the same descriptors"),
-		op.Check("courier", 0, ^uint64(0), 0, 0).Else(op.AnyErrno, main),
-		op.FcntlGetfd(op.At("listener")).Else(unix.EBADF, "nap").Then("deliver").Named("look").Because("is the listener there"),
-		op.Raw("nanosleep", unix.SYS_NANOSLEEP, op.Addr(nap, 0), op.Num(0)).Named("nap"),
-		op.Raw("kill", unix.SYS_KILL, op.At("me"), op.Num(0)).Else(op.AnyErrno, "end").Then("look").Because("is the other process alive"),
+		op.Copy("listener", msg, 16),
+		op.WriteMem(sync, msg, op.MsgSize).Because("the runtime shall fetch the listener"),
+		op.Seccomp(f.Flags|newListener, "filter", text).Because("linux.seccomp with notifications").Hinted("this kernel lacks a flag or an action of the profile"),
+		op.CheckAt("flag", 1).Else(op.AnyErrno, "turn").Named("turn").Because("has the runtime fetched the listener"),
 	)
-	b.here("deliver")
-	b.sendFD(FDListener, "listener", "the seccomp listener for the agent")
-	b.add(op.Exit(0).Named("end").Because("the courier has done its part"))
-	b.here(main)
+}
+
+// flag shows the process a page of the runtime's, for a profile that notifies.
+func (b *builder) flag() {
+	if !b.in.Filter.Notify {
+		return
+	}
+	page := b.want(FileWant{Name: "flag", Kind: FlagPage})
+	b.add(
+		op.Prctl(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE", op.Num(1)).Because("the runtime may fetch the listener, rootless too"),
+		op.Raw("mmap", unix.SYS_MMAP, op.Num(0), op.Num(FlagSize), op.Flag(unix.PROT_READ, "PROT_READ"), op.Flag(unix.MAP_SHARED, "MAP_SHARED"), page, op.Num(0)).
+			To("flag").Because("a flag that the runtime sets when it has the listener"),
+	)
 }
 
 // hook runs a startContainer hook: in the container's namespaces and root, as its process, under its filter, with its state on standard

@@ -98,10 +98,14 @@ const (
 	CgroupTasks                 // the tasks file of a v1 cgroup, O_WRONLY
 	StartFIFO                   // the FIFO that `start` writes into, O_RDWR
 	ReplyFIFO                   // the FIFO that tells `start` the outcome, O_RDWR
+	FlagPage                    // FlagSize bytes of memory shared with the runtime, for reading
 	HookState                   // a memory file with the container's state, for a hook's standard input
 	InitPidfd                   // the pidfd of the container to join
 	InitRoot                    // the root directory of the container to join, O_PATH
 )
+
+// FlagSize is the size of a FlagPage in bytes. Its first 8 bytes become 1.
+const FlagSize = 4096
 
 // Barriers at which the child waits for the parent.
 const (
@@ -111,6 +115,7 @@ const (
 	BarrierReady  = 4 // created
 	BarrierCopyUp = 5 // the parent copies what a tmpfs with tmpcopyup hides
 	BarrierCgroup = 6 // the parent has moved the child into its cgroups
+	BarrierSched  = 7 // the parent has set the scheduler of a process that joins
 )
 
 // Descriptors that the child sends.

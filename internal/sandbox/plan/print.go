@@ -133,7 +133,7 @@ func appendStep(b []byte, n int, o *op.Op, why string) []byte {
 var kindNames = [...]string{
 	HostProc: "the host's procfs", Namespace: "a namespace to join", Tree: "a copy of a mount", TreeIDMap: "a copy of a mount with mapped ids",
 	CgroupTasks: "the tasks file of a cgroup", StartFIFO: "the pipe that start writes to", ReplyFIFO: "the pipe that start reads from",
-	HookState: "the state for a hook", InitPidfd: "the container's first process", InitRoot: "the container's root directory",
+	FlagPage: "a page shared with the runtime", HookState: "the state for a hook", InitPidfd: "the container's first process", InitRoot: "the container's root directory",
 }
 
 // String returns what the descriptor is, in words.

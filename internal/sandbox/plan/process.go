@@ -40,12 +40,16 @@ func (b *builder) process(p *specs.Process) error {
 	}
 	b.add(op.Umask(mask).Because("process.user.umask"))
 	candidates := b.lookup(p)
+	b.flag()
 	kept := b.closeDescriptors()
 	if b.in.Run || b.in.Filter.Notify {
 		b.openFiles(p.Rlimits) // else when the descriptors are where they must be for the wait
 	}
 	if b.forkLate {
 		b.fork("the process itself, in the container's pid namespace, with nothing of the host's any more")
+		if p.Scheduler != nil {
+			b.barrier(BarrierSched, "process.scheduler, by the runtime: SCHED_DEADLINE may not fork, and this process has lost the right")
+		}
 	}
 	b.session(p)
 	return b.finish(p, candidates, kept)

@@ -31,12 +31,14 @@ func (b *builder) scheduling(p *specs.Process) error {
 			Hinted("the real-time class needs CAP_SYS_ADMIN or CAP_SYS_NICE on the host"))
 	}
 	if p.Scheduler != nil {
-		attr, err := schedAttr(p.Scheduler)
+		attr, err := Scheduling(p.Scheduler)
 		if err != nil {
 			return err
 		}
-		b.add(op.Raw("sched_setattr", unix.SYS_SCHED_SETATTR, op.Num(0), op.Data(string(attr), string(p.Scheduler.Policy)), op.Num(0)).Because("process.scheduler").
-			Hinted("this policy or priority needs CAP_SYS_NICE on the host, and with cgroup v1 a real-time budget in the container's cpu cgroup"))
+		if !b.forkLate { // else at BarrierSched
+			b.add(op.Raw("sched_setattr", unix.SYS_SCHED_SETATTR, op.Num(0), op.Data(schedAttr(attr), string(p.Scheduler.Policy)), op.Num(0)).
+				Because("process.scheduler").Hinted(SchedulingHint))
+		}
 	}
 	return b.memoryPolicy()
 }
@@ -52,8 +54,11 @@ var schedFlags = map[specs.LinuxSchedulerFlag]uint64{
 	specs.SchedFlagKeepParams: 16, specs.SchedFlagUtilClampMin: 32, specs.SchedFlagUtilClampMax: 64,
 }
 
-// schedAttr is struct sched_attr of sched_setattr(2), first version, 48 bytes.
-func schedAttr(s *specs.Scheduler) ([]byte, error) {
+// SchedulingHint says why sched_setattr(2) fails.
+const SchedulingHint = "this policy or priority needs CAP_SYS_NICE on the host, and with cgroup v1 a real-time budget in the container's cpu cgroup"
+
+// Scheduling is what sched_setattr(2) takes for process.scheduler. An unknown policy or flag is of kind Invalid.
+func Scheduling(s *specs.Scheduler) (*unix.SchedAttr, error) {
 	policy, ok := policies[s.Policy]
 	if !ok {
 		return nil, errdef.Errorf(errdef.Invalid, "process.scheduler.policy: unknown policy %q", s.Policy)
@@ -66,15 +71,23 @@ func schedAttr(s *specs.Scheduler) ([]byte, error) {
 		}
 		flags |= bit
 	}
+	const size = 48 // struct sched_attr of sched_setattr(2), first version
+	return &unix.SchedAttr{
+		Size: size, Policy: policy, Flags: flags, Nice: s.Nice, Priority: uint32(s.Priority), Runtime: s.Runtime, Deadline: s.Deadline, Period: s.Period,
+	}, nil
+}
+
+// schedAttr is a struct sched_attr in memory.
+func schedAttr(a *unix.SchedAttr) string {
 	le := binary.LittleEndian
-	out := le.AppendUint32(le.AppendUint32(nil, 48), policy)
-	out = le.AppendUint64(out, flags)
-	out = le.AppendUint32(out, uint32(s.Nice))
-	out = le.AppendUint32(out, uint32(s.Priority))
-	for _, v := range []uint64{s.Runtime, s.Deadline, s.Period} {
+	out := le.AppendUint32(le.AppendUint32(nil, a.Size), a.Policy)
+	out = le.AppendUint64(out, a.Flags)
+	out = le.AppendUint32(out, uint32(a.Nice))
+	out = le.AppendUint32(out, a.Priority)
+	for _, v := range []uint64{a.Runtime, a.Deadline, a.Period} {
 		out = le.AppendUint64(out, v)
 	}
-	return out, nil
+	return string(out)
 }
 
 func personality(p *specs.LinuxPersonality) (uint64, error) {
