@@ -1,10 +1,12 @@
 package launch
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/resolve"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
@@ -62,7 +64,7 @@ func needsBarrier(spec *specs.Spec) bool {
 	if h := spec.Hooks; h != nil && len(h.Prestart)+len(h.CreateRuntime) > 0 { //nolint:staticcheck // prestart is deprecated, not gone
 		return true
 	}
-	return spec.Linux != nil && len(spec.Linux.NetDevices) > 0
+	return spec.Linux != nil && (len(spec.Linux.NetDevices) > 0 || spec.Linux.IntelRdt != nil)
 }
 
 func filterOf(spec *specs.Spec, cache string) (plan.Filter, error) {
@@ -78,12 +80,13 @@ func filterOf(spec *specs.Spec, cache string) (plan.Filter, error) {
 
 // factsOf looks at the host. It opens nothing of the image.
 func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
-	f := &plan.Facts{LastCap: sys.LastCapability(), Permitted: permitted()}
+	f := &plan.Facts{LastCap: sys.LastCapability(), Permitted: Permitted()}
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err == nil {
 		f.NofileHard = lim.Max
 	}
 	mapped := mappedRoot(spec)
+	lookAtTargets(f, spec, bundle)
 	for i := range spec.Mounts {
 		m := &spec.Mounts[i]
 		o, err := rootfs.ParseOptions(m.Type, m.Options)
@@ -117,8 +120,106 @@ func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 	return f, nil
 }
 
-// permitted returns the capabilities of this process.
-func permitted() capability.Set {
+// lookAtTargets looks at the destinations of mounts in the image where the plan depends on them: the mode of a directory that a tmpfs without
+// a mode covers, and links that lead to nothing yet. It is a hint: the child resolves every path again, inside the root.
+func lookAtTargets(f *plan.Facts, spec *specs.Spec, bundle string) {
+	if spec.Root == nil {
+		return
+	}
+	path := spec.Root.Path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(bundle, path)
+	}
+	dir, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(dir)
+	for i := range spec.Mounts {
+		m := &spec.Mounts[i]
+		o, err := rootfs.ParseOptions(m.Type, m.Options)
+		if err != nil || !o.Bind && m.Type != "tmpfs" || covered(spec.Mounts[:i], m.Destination) {
+			continue
+		}
+		dest, err := rootfs.CleanDestination(m.Destination)
+		if err != nil {
+			continue
+		}
+		target, err := resolve.InRoot(dir, dest, unix.O_PATH)
+		if errors.Is(err, unix.ENOENT) {
+			if to := linkTarget(dir, dest); to != dest {
+				set(&f.TargetLinks, dest, to)
+			}
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if m.Type == "tmpfs" && unix.Fstat(target, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			set(&f.TargetModes, dest, st.Mode&0o7777)
+		}
+		unix.Close(target)
+	}
+}
+
+func set[V any](m *map[string]V, key string, value V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = value
+}
+
+// covered reports whether an earlier mount lies over a destination: then the image says nothing about it.
+func covered(mounts []specs.Mount, dest string) bool {
+	for i := range mounts {
+		if p, err := rootfs.CleanDestination(mounts[i].Destination); err == nil && rootfs.Under(filepath.Clean("/"+dest), p) {
+			return true
+		}
+	}
+	return false
+}
+
+// linkTarget follows links in path by text, as far as there are any, inside the root.
+func linkTarget(root int, path string) string {
+	done, todo := "/", strings.Split(strings.Trim(path, "/"), "/")
+	for links := 0; len(todo) > 0; {
+		name := todo[0]
+		todo = todo[1:]
+		next := filepath.Join(done, name)
+		to := readLink(root, next)
+		if to == "" {
+			done = next
+			continue
+		}
+		if links++; links > 40 { // as the kernel: path_resolution(7)
+			return path
+		}
+		if filepath.IsAbs(to) {
+			done = "/"
+		}
+		todo = append(strings.Split(strings.Trim(to, "/"), "/"), todo...)
+	}
+	return done
+}
+
+// readLink returns where a link of the image leads, "" if path is none.
+func readLink(root int, path string) string {
+	parent, err := resolve.InRoot(root, filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(parent)
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(parent, filepath.Base(path), buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}
+
+// Permitted returns the capabilities of this process: it can grant no others, but in a user namespace.
+func Permitted() capability.Set {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&hdr, &data[0]); err != nil {

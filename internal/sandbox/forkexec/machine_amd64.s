@@ -11,6 +11,7 @@
 TEXT ·machine(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	0(BX), R12
 	MOVQ	R12, R13
+	XORL	R14, R14
 step:
 	MOVL	4(R13), R15
 	MOVQ	8(R13), DI
@@ -56,16 +57,20 @@ a6:
 next:
 	MOVL	80(R13), CX
 jump:
+	XORL	R14, R14
 	IMULQ	$96, CX
 	LEAQ	(R12)(CX*1), R13
 	JMP	step
 
 failed:
 	NEGQ	AX
-	CMPL	AX, $11	// EAGAIN of openat2(2): a rename or mount somewhere raced with "..", so once more
+	CMPL	AX, $11	// EAGAIN of openat2(2): a rename or mount anywhere raced with "..": again, 128 times at most
 	JNE	decide
 	CMPL	0(R13), $437
-	JEQ	step
+	JNE	decide
+	INCL	R14
+	CMPL	R14, $128
+	JLO	step
 decide:
 	MOVL	64(R13), CX
 	TESTL	CX, CX

@@ -6,6 +6,7 @@
 TEXT ·machine(SB),NOSPLIT|NOFRAME,$0-0
 	MOVD	0(R19), R20
 	MOVD	R20, R21
+	MOVD	$0, R23
 step:
 	MOVWU	4(R21), R22
 	MOVD	8(R21), R0
@@ -46,6 +47,7 @@ a6:
 next:
 	MOVWU	80(R21), R9
 jump:
+	MOVD	$0, R23
 	MOVD	$96, R10
 	MUL	R10, R9, R9
 	ADD	R20, R9, R21
@@ -53,7 +55,14 @@ jump:
 
 failed:
 	NEG	R0, R0
-decide:
+	CMP	$11, R0	// EAGAIN of openat2(2): see machine_amd64.s
+	BNE	decide
+	MOVD	$437, R9
+	CMP	R9, R8
+	BNE	decide
+	ADD	$1, R23, R23
+	CMP	$128, R23
+	BLO	step
 	MOVD	$0xffff, R10
 	MOVWU	64(R21), R9
 	CBZ	R9, report

@@ -35,6 +35,9 @@ func (b *builder) filesystem() error {
 	if err := b.console(); err != nil {
 		return err
 	}
+	for _, m := range b.readonly {
+		b.add(op.MountSetattr(op.At(m), false, unix.MOUNT_ATTR_RDONLY, 0, 0).Because("option ro, now that all is made in it"), op.Close(op.At(m)))
+	}
 	if err := b.sysctls(); err != nil {
 		return err
 	}
@@ -109,6 +112,9 @@ func (b *builder) attachRoot(path string, propagation uint64) {
 
 // enterRoot makes the root the root directory, and lets go of the old one.
 func (b *builder) enterRoot(propagation uint64) {
+	if b.in.NoPivot {
+		b.hideHostKernel()
+	}
 	b.add(op.Fchdir(op.At(root)).Because("into the container's root"))
 	switch {
 	case b.in.NoPivot:
@@ -127,6 +133,20 @@ func (b *builder) enterRoot(propagation uint64) {
 	b.add(op.Chdir("/").Because("the new root directory"))
 	if propagation != unix.MS_SLAVE|unix.MS_REC {
 		b.add(op.Propagation("/", propagation).Because("linux.rootfsPropagation"))
+	}
+}
+
+// hideHostKernel takes the host's procfs and sysfs out of the mount namespace: with --no-pivot the old root stays below, and a user namespace
+// may mount a fresh procfs only where an unmasked one is. Where the kernel has locked them, an empty tmpfs covers them.
+func (b *builder) hideHostKernel() {
+	for _, p := range []string{"/proc", "/sys"} {
+		cover, hidden := b.name("cover"), b.name("hidden")
+		b.add(
+			op.Umount2(p).Else(unix.EINVAL, cover).Then(hidden).Because("--no-pivot: the host's "+p+" does not stay below the root"),
+			op.Mount("tmpfs", p, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=0").Named(cover).
+				Else(unix.ENOENT, "").Because("--no-pivot: the host's "+p+" is covered"),
+		)
+		b.here(hidden)
 	}
 }
 

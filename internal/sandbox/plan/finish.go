@@ -124,7 +124,11 @@ func (b *builder) hook(i int, h *specs.Hook, state op.Arg) {
 	if len(args) == 0 {
 		args = []string{h.Path}
 	}
-	b.add(op.Execve(h.Path, args, h.Env).Because(why).Hinted("the hook must be in the image: startContainer hooks run inside the container"))
+	env := h.Env
+	if len(env) == 0 {
+		env = b.spec.Process.Env // it is inside the container, and runc does so
+	}
+	b.add(op.Execve(h.Path, args, env).Because(why).Hinted("the hook must be in the image: startContainer hooks run inside the container"))
 	b.awaitHook(n, fd, why, parent, h.Timeout)
 }
 
@@ -154,8 +158,8 @@ func (b *builder) awaitHook(n, fd, why, label string, timeout *int) {
 		op.Check("zero", 0, ^uint64(0), 1, unix.ETIMEDOUT).Because(why+" took longer than its timeout"),
 		op.Raw("waitid", unix.SYS_WAITID, op.Flag(unix.P_PIDFD, "P_PIDFD"), op.At(op.Slot(fd)), op.Addr(info, 0), op.Flag(unix.WEXITED, "WEXITED"), op.Num(0)).
 			Named("hookend"+n),
-		op.Check(info, 8, 0xffffffff, 1, unix.EINTR).Because(why+" was not killed by a signal"), // CLD_EXITED
-		op.Check(info, 24, 0xffffffff, 0, unix.EPERM).Because(why+" succeeds"),
+		op.Check(info, 8, 0xffffffff, 1, unix.EINTR).Because(why+" was ended by a signal"), // CLD_EXITED
+		op.Check(info, 24, 0xffffffff, 0, unix.EPERM).Because(why+" failed: its exit status is not 0"),
 		op.Close(op.At(op.Slot(fd))),
 	)
 }

@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"slices"
+	"strconv"
+
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
@@ -24,6 +27,9 @@ func (b *builder) mount(i int, m *specs.Mount) error {
 	if err != nil {
 		return err
 	}
+	if to := b.in.Facts.TargetLinks[dest]; to != "" {
+		dest = to
+	}
 	kind := rootfs.KindOf(m.Type)
 	if err := rootfs.CheckProc(kind, o.Bind, dest); err != nil {
 		return err
@@ -45,6 +51,9 @@ func (b *builder) newFS(m *specs.Mount, dest string, kind rootfs.Kind, o *rootfs
 		return b.classic(m, dest, o)
 	}
 	why := m.Type + " on " + dest
+	if mode := b.in.Facts.TargetModes[dest]; kind == rootfs.Tmpfs && mode != 0 && !hasParam(o.Data, "mode") {
+		o.Data = append(o.Data, rootfs.Param{Key: "mode", Value: strconv.FormatUint(uint64(mode), 8)})
+	}
 	mnt := b.fsmount(m.Type, m.Source, o, why)
 	var t op.Slot
 	if kind.NeedsPlainDirectory() || o.DestNoFollow {
@@ -61,12 +70,19 @@ func (b *builder) newFS(m *specs.Mount, dest string, kind rootfs.Kind, o *rootfs
 	b.add(op.MoveMount(op.At(mnt), op.At(t)).Because(why))
 	b.attributes(op.At(mnt), o, dest)
 	b.add(op.Close(op.At(t)))
-	if kind == rootfs.Proc && dest == "/proc" {
+	switch {
+	case kind == rootfs.Proc && dest == "/proc":
 		b.proc = op.At(mnt)
-	} else {
+	case kind == rootfs.Tmpfs && o.AttrSet&unix.MOUNT_ATTR_RDONLY != 0:
+		b.readonly = append(b.readonly, mnt)
+	default:
 		b.add(op.Close(op.At(mnt)))
 	}
 	return nil
+}
+
+func hasParam(list []rootfs.Param, key string) bool {
+	return slices.ContainsFunc(list, func(p rootfs.Param) bool { return p.Key == key })
 }
 
 // fsmount makes a detached mount of a new file system. A tmpfs that is to be read-only becomes so later, when all is made in it.
@@ -90,8 +106,8 @@ func (b *builder) fsmount(fstype, source string, o *rootfs.Options, why string) 
 		b.add(op.FsString(fs, "context", l.MountLabel).Because("linux.mountLabel"))
 	}
 	attrs := o.AttrSet
-	if o.TmpCopyUp {
-		attrs &^= unix.MOUNT_ATTR_RDONLY
+	if fstype == "tmpfs" {
+		attrs &^= unix.MOUNT_ATTR_RDONLY // later: mount points and devices are made in it, and files copied
 	}
 	create := op.FsCreate(fs).Because(why)
 	if b.userns {
@@ -125,9 +141,6 @@ func (b *builder) plainTarget(dest string, dir bool) op.Slot {
 
 // attributes applies what is left of the options to an attached mount.
 func (b *builder) attributes(mnt op.Arg, o *rootfs.Options, dest string) {
-	if o.TmpCopyUp && o.AttrSet&unix.MOUNT_ATTR_RDONLY != 0 {
-		b.add(op.MountSetattr(mnt, false, unix.MOUNT_ATTR_RDONLY, 0, 0).Because("option ro of " + dest))
-	}
 	if o.RecAttrSet|o.RecAttrClr != 0 {
 		b.add(op.MountSetattr(mnt, true, o.RecAttrSet, o.RecAttrClr, 0).Because("recursive options of " + dest))
 	}

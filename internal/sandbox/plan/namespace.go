@@ -3,6 +3,7 @@ package plan
 import (
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
@@ -64,13 +65,7 @@ func (b *builder) namespaces() {
 		b.p.CloneFlags = CloneFlags(b.spec)
 	}
 	b.cgroups(!simple)
-	for _, n := range b.joinNS {
-		fd := b.want(FileWant{Name: "ns." + string(n.Type), Kind: Namespace, Path: n.Path})
-		b.add(op.Setns(fd, ns(n.Type)).Because("join the " + string(n.Type) + " namespace " + n.Path))
-		if n.Type == specs.UserNamespace {
-			b.becomeRoot()
-		}
-	}
+	b.joins()
 	rest := b.newNS
 	if simple {
 		rest &= unix.CLONE_NEWTIME // the cgroup namespace is made in cgroups
@@ -90,6 +85,40 @@ func (b *builder) namespaces() {
 	if !simple && (b.newNS|b.joinFlags())&unix.CLONE_NEWPID != 0 {
 		b.fork("the container's process, in its pid namespace")
 	}
+}
+
+// joins enters the namespaces that exist. With a user namespace among them, each other one is tried before it, with the host's rights, and if
+// these do not reach again after it: it may belong to either.
+func (b *builder) joins() {
+	user := b.joined(unix.CLONE_NEWUSER)
+	if user {
+		for _, n := range b.joinNS {
+			if n.Type == specs.UserNamespace || n.Type == specs.MountNamespace {
+				continue
+			}
+			cell := "joined." + string(n.Type)
+			b.mem(op.Mem{Name: cell, Size: 8, Init: words(1)})
+			b.add(op.Setns(b.namespace(n), ns(n.Type)).To(op.Slot(cell)).Else(op.AnyErrno, "").Because("join the " + string(n.Type) + " namespace " + n.Path))
+		}
+	}
+	for _, n := range b.joinNS {
+		join := op.Setns(b.namespace(n), ns(n.Type)).Because("join the " + string(n.Type) + " namespace " + n.Path)
+		if user && n.Type != specs.UserNamespace && n.Type != specs.MountNamespace {
+			done := b.name("joined")
+			b.add(op.Check("joined."+string(n.Type), 0, ^uint64(0), 1, 0).Else(op.AnyErrno, done).Because("was the " + string(n.Type) + " namespace joined before"))
+			b.add(join)
+			b.here(done)
+			continue
+		}
+		b.add(join)
+		if n.Type == specs.UserNamespace {
+			b.becomeRoot()
+		}
+	}
+}
+
+func (b *builder) namespace(n specs.LinuxNamespace) op.Arg {
+	return b.want(FileWant{Name: "ns." + string(n.Type), Kind: Namespace, Path: n.Path})
 }
 
 // later are namespaces that clone3 does not make: a cgroup namespace has its root where the process is when it is made, and a time namespace
@@ -119,6 +148,11 @@ func CloneFlags(spec *specs.Spec) (flags uint64) {
 func (b *builder) cgroups(unshared bool) {
 	for i := range b.in.Facts.Cgroup.Joins {
 		b.add(op.Write(b.want(FileWant{Name: "cgroup." + itoa(i), Kind: CgroupTasks}), "0").Because("join the container's cgroup"))
+	}
+	if a := b.spec.Process.ExecCPUAffinity; a == nil || a.Initial == "" {
+		const most = 1024 // bytes: 8192 CPUs
+		b.add(op.Raw("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, op.Num(0), op.Num(most), op.Data(allCPUs, "all CPUs")).
+			Else(op.AnyErrno, "").Because("the CPUs of the container's cgroup, not those that the caller was bound to"))
 	}
 	if b.in.Facts.Cgroup.Wait {
 		b.barrier(BarrierCgroup, "in the container's cgroup")
@@ -204,5 +238,7 @@ func sortedKeys[V any](m map[string]V) []string {
 	sort.Strings(keys)
 	return keys
 }
+
+var allCPUs = strings.Repeat("\xff", 1024)
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -31,13 +31,15 @@ type Filter struct {
 
 // Facts is what the compiler knows of the host. The zero value is a host with no cgroups and nothing special.
 type Facts struct {
-	Cgroup     CgroupFacts
-	Sources    map[string]Source // of bind mounts and devices, by absolute path on the host
-	NofileHard uint64            // hard limit of open files of the runtime
-	LastCap    int               // highest capability of the kernel
-	Permitted  capability.Set    // capabilities of the runtime itself: without a user namespace no others can be granted
-	RootParent string            // mount point that holds the rootfs, needed when rootfsPropagation is shared
-	Labels     []Label           // LSM labels of the process
+	Cgroup      CgroupFacts
+	TargetModes map[string]uint32 // permission bits of directories of the image that a tmpfs without a mode covers
+	TargetLinks map[string]string // destinations that are links to nothing yet, and where inside the root they lead
+	Sources     map[string]Source // of bind mounts and devices, by absolute path on the host
+	NofileHard  uint64            // hard limit of open files of the runtime
+	LastCap     int               // highest capability of the kernel
+	Permitted   capability.Set    // capabilities of the runtime itself: without a user namespace no others can be granted
+	RootParent  string            // mount point that holds the rootfs, needed when rootfsPropagation is shared
+	Labels      []Label           // LSM labels of the process
 }
 
 // A Label is what is written to an attribute file of /proc/thread-self (proc_pid_attr(5)).
@@ -148,6 +150,7 @@ type builder struct {
 	joinNS   []specs.LinuxNamespace
 	proc     op.Arg // procfs for our own writes
 	nullDev  bool
+	readonly []op.Slot // tmpfs mounts that become read-only at the end
 	forked   bool
 	forkLate bool // exec: the fork into the pid namespace is the last step but a few
 	files    map[string]bool
