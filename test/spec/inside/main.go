@@ -13,11 +13,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// The report is about the first thread: the others are its children, and a scheduling flag or two is not inherited.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	if len(os.Args) < 2 {
