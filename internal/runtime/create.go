@@ -74,6 +74,7 @@ func (r *Runtime) load(dir string) (*bundle.Bundle, error) {
 	if b.Spec.Process == nil {
 		return nil, errdef.Errorf(errdef.Invalid, "config.json: process: is missing, and there is nothing to start")
 	}
+	r.warnUngranted(b.Spec)
 	return b, nil
 }
 

@@ -39,7 +39,7 @@ func writeMaps(pid int, spec *specs.Spec) error {
 // only as far as they are mapped. That needs no helper, so it counts as privileged when it has CAP_SETUID and CAP_SETGID there.
 func insideUserNS(*procfs.Proc) bool {
 	const setgid, setuid = 6, 7
-	p := permitted()
+	p := Permitted()
 	return !p.Has(setgid) || !p.Has(setuid)
 }
 
