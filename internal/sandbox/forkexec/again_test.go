@@ -22,8 +22,8 @@ func TestRenamesDoNotEndTheList(t *testing.T) {
 	stop := renames(t, t.TempDir())
 	defer stop()
 	ops := []op.Op{op.Openat(op.AtCwd, dir, unix.O_PATH|unix.O_DIRECTORY, 0).To("root")}
-	path := strings.Repeat("a/../", 20) + "a"
-	for range 1000 {
+	path := strings.Repeat("a/../", 40) + "a"
+	for range 5000 {
 		ops = append(ops, op.InRoot("root", path, 0).To("a"), op.Close(op.At("a")))
 	}
 	p, ev, err := run(t, append(ops, op.Exit(0)))
@@ -60,18 +60,22 @@ func renames(t *testing.T, dir string) (stop func()) {
 	if err := os.WriteFile(x, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	done, begun := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for {
+		for first := true; ; first = false {
 			select {
 			case <-done:
 				return
 			default:
-				_ = os.Rename(x, y)
-				_ = os.Rename(y, x)
+				_ = unix.Rename(x, y)
+				_ = unix.Rename(y, x)
+			}
+			if first {
+				close(begun)
 			}
 		}
 	})
+	<-begun
 	return func() { close(done); wg.Wait() }
 }
