@@ -9,7 +9,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/resolve"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
-	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/rootfs"
@@ -29,7 +28,7 @@ type Draft struct {
 // change any more.
 func Compile(o *Options) *Draft {
 	d := &Draft{done: make(chan struct{})}
-	facts := cgroupFacts(o.Group)
+	facts := cgroupFacts(o.Group, o.Spec)
 	go func() {
 		defer close(d.done)
 		d.plan, d.err = compile(o, facts)
@@ -56,7 +55,7 @@ func compile(o *Options, group plan.CgroupFacts) (*plan.Plan, error) {
 
 // Explain makes the plan that Create would run, and runs nothing. Descriptors are not opened; the host is only looked at.
 func Explain(o *Options) (*plan.Plan, error) {
-	return compile(o, cgroupFacts(o.Group))
+	return compile(o, cgroupFacts(o.Group, o.Spec))
 }
 
 // needsBarrier reports whether the runtime has something to do between the namespaces and the root.
@@ -302,7 +301,7 @@ func compileExec(o *ExecOptions) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts.Cgroup = cgroupFacts(o.Group)
+	facts.Cgroup = cgroupFacts(o.Group, nil)
 	return plan.CompileExec(&plan.ExecInput{
 		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Filter: filter,
 	})
@@ -345,32 +344,4 @@ func mountPointOf(spec *specs.Spec, bundle string) (string, error) {
 		}
 	}
 	return best, nil
-}
-
-// cgroupFacts says what the plan needs to know of the container's cgroup.
-func cgroupFacts(g *cgroup.Group) plan.CgroupFacts {
-	if g == nil {
-		return plan.CgroupFacts{}
-	}
-	rec := g.Record()
-	f := plan.CgroupFacts{Unified: rec.Mode == cgroup.V2, Wait: g.JoinsByParent()}
-	for _, d := range rec.Dirs {
-		own := d.Mount + "/" + d.Path
-		if len(d.Controllers) == 0 {
-			f.Own = own
-			if rec.Mode == cgroup.Hybrid {
-				f.V1 = append(f.V1, plan.CgroupMount{Dir: filepath.Base(d.Mount), Own: own, Unified: true})
-			}
-			continue
-		}
-		if !f.Wait {
-			f.Joins++
-		}
-		m := plan.CgroupMount{Dir: filepath.Base(d.Mount), Params: d.Controllers, Own: own}
-		if len(d.Controllers) > 1 {
-			m.Links = d.Controllers
-		}
-		f.V1 = append(f.V1, m)
-	}
-	return f
 }
