@@ -434,10 +434,10 @@ func (n *creation) born(ctx context.Context, pid int) error {
 		return nil
 	}
 	doc := c.document(specs.StateCreating, pid)
-	if err := launch.RunHooks(ctx, h.Prestart, doc, -1); err != nil { //nolint:staticcheck // deprecated, and still required
+	if err := launch.RunHooks(ctx, "prestart", h.Prestart, doc, -1); err != nil { //nolint:staticcheck // deprecated, and still required
 		return err
 	}
-	return launch.RunHooks(ctx, h.CreateRuntime, doc, -1)
+	return launch.RunHooks(ctx, "createRuntime", h.CreateRuntime, doc, -1)
 }
 
 // finish writes the record of a complete container and tells the caller of it.

@@ -101,10 +101,7 @@ func (c *container) destroy(ctx context.Context) error {
 		return err
 	}
 	if h := c.rec.Hooks; h != nil && len(h.Poststop) > 0 {
-		doc := c.document(specs.StateStopped, 0)
-		for i := range h.Poststop { // one at a time: the failure of one does not keep the others
-			c.warn(launch.RunHooks(ctx, h.Poststop[i:i+1], doc, -1))
-		}
+		launch.RunEachHook(ctx, "poststop", h.Poststop, c.document(specs.StateStopped, 0), c.warn)
 	}
 	return c.dir.Remove()
 }

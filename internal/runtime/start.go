@@ -52,7 +52,7 @@ func (c *container) started(ctx context.Context) error {
 	if h == nil || len(h.Poststart) == 0 {
 		return nil
 	}
-	err := launch.RunHooks(ctx, h.Poststart, c.document(specs.StateRunning, c.rec.Init.PID), -1)
+	err := launch.RunHooks(ctx, "poststart", h.Poststart, c.document(specs.StateRunning, c.rec.Init.PID), -1)
 	if err == nil {
 		return nil
 	}

@@ -16,14 +16,28 @@ import (
 // RunHooks runs hooks one after the other, each with state on its standard input and with no environment but its own, and stops at the
 // first that fails. pidfd is -1 for the runtime's own namespaces; else the hook's path is resolved, and the hook runs, in the mount,
 // network, ipc and uts namespaces of that process, whose root directory is the host's still (runtime-spec config.md, createContainer).
-// What a hook prints comes with the error when it fails, 4 KiB at most.
-func RunHooks(ctx context.Context, hooks []specs.Hook, state []byte, pidfd int) error {
+// kind is the list's name in config.json: `createRuntime hook #0 "/path": exit status 1: ` begins an error, and what the hook printed, 4 KiB
+// at most, ends it.
+func RunHooks(ctx context.Context, kind string, hooks []specs.Hook, state []byte, pidfd int) error {
 	for i := range hooks {
 		if err := runHook(ctx, &hooks[i], state, pidfd); err != nil {
-			return errdef.Errorf(errdef.KindOf(err), "hook %q: %w", hooks[i].Path, err)
+			return hookError(kind, i, &hooks[i], err)
 		}
 	}
 	return nil
+}
+
+// RunEachHook is RunHooks in the runtime's own namespaces for hooks whose failure does not keep the others: it tells failed of each one.
+func RunEachHook(ctx context.Context, kind string, hooks []specs.Hook, state []byte, failed func(error)) {
+	for i := range hooks {
+		if err := runHook(ctx, &hooks[i], state, -1); err != nil {
+			failed(hookError(kind, i, &hooks[i], err))
+		}
+	}
+}
+
+func hookError(kind string, i int, h *specs.Hook, err error) error {
+	return errdef.Errorf(errdef.KindOf(err), "%s hook #%d %q: %w", kind, i, h.Path, err)
 }
 
 func runHook(ctx context.Context, h *specs.Hook, state []byte, pidfd int) error {

@@ -175,7 +175,7 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 	case plan.BarrierHooks:
 		err = r.prepared(ctx)
 	case plan.BarrierPivot:
-		err = RunHooks(ctx, r.o.Spec.Hooks.CreateContainer, r.o.State("creating", r.p.PID), r.p.PIDFD)
+		err = RunHooks(ctx, "createContainer", r.o.Spec.Hooks.CreateContainer, r.o.State("creating", r.p.PID), r.p.PIDFD)
 	case plan.BarrierCopyUp:
 		err = copyUp(r.copy[0], r.copy[1])
 		r.copy = [2]int{-1, -1}
