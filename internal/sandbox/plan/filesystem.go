@@ -113,27 +113,53 @@ func (b *builder) attachRoot(path string, propagation uint64) {
 // enterRoot makes the root the root directory, and lets go of the old one.
 func (b *builder) enterRoot(propagation uint64) {
 	if b.in.NoPivot {
-		b.hideHostKernel()
-	}
-	b.add(op.Fchdir(op.At(root)).Because("into the container's root"))
-	switch {
-	case b.in.NoPivot:
-		b.add(
-			op.MoveMountTo(op.At(root), op.AtCwd, "/").Because("--no-pivot: the root over the old one"),
-			op.Chroot(".").Because("--no-pivot"),
-		)
-	default:
-		b.add(op.PivotRoot(".", ".").Because("the root becomes /, the old one lies over it").
-			Hinted("a root on an initramfs cannot be pivoted: use --no-pivot"))
-		if propagation&unix.MS_SHARED != 0 {
-			b.add(op.Propagation(".", unix.MS_SLAVE|unix.MS_REC).Because("unmounting the old root does not reach the host"))
-		}
-		b.add(op.Umount2(".").Because("nothing of the host's file systems is left"))
+		b.moveRoot(propagation)
+	} else {
+		b.pivotRoot(propagation)
 	}
 	b.add(op.Chdir("/").Because("the new root directory"))
 	if propagation != unix.MS_SLAVE|unix.MS_REC {
 		b.add(op.Propagation("/", propagation).Because("linux.rootfsPropagation"))
 	}
+}
+
+// pivotRoot makes the root the root directory and unmounts the old one, which lies over it then.
+func (b *builder) pivotRoot(propagation uint64) {
+	shared := propagation&unix.MS_SHARED != 0
+	if shared {
+		b.add(op.Openat(op.AtCwd, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).To("oldroot").Because("the old root, to be told from the new one"))
+	}
+	b.add(
+		op.Fchdir(op.At(root)).Because("into the container's root"),
+		op.PivotRoot(".", ".").Because("the root becomes /, the old one lies over it").Hinted("a root on an initramfs cannot be pivoted: use --no-pivot"),
+	)
+	if shared { // "." is the new root still, whose volumes stay shared
+		b.add(
+			op.Fchdir(op.At("oldroot")).Because("the old root, where mounts are shared with the host"),
+			op.Propagation(".", unix.MS_SLAVE|unix.MS_REC).Because("unmounting the old root does not reach the host"),
+		)
+	}
+	b.add(op.Umount2(".").Because("nothing of the host's file systems is left"))
+}
+
+// moveRoot is for --no-pivot. Where mounts are shared with the host, what happens to the old ones must not reach it: a second copy of the
+// container's tree, at no place, keeps its volumes shared meanwhile.
+func (b *builder) moveRoot(propagation uint64) {
+	moved := root
+	if propagation&unix.MS_SHARED != 0 {
+		moved = "moved"
+		b.add(
+			op.OpenTree(op.At(root), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE).To(moved).
+				Because("--no-pivot: the root, out of the reach of the next step"),
+			op.Propagation("/", unix.MS_SLAVE|unix.MS_REC).Because("--no-pivot: what happens to the old mounts does not reach the host"),
+		)
+	}
+	b.hideHostKernel()
+	b.add(
+		op.Fchdir(op.At(moved)).Because("into the container's root"),
+		op.MoveMountTo(op.At(moved), op.AtCwd, "/").Because("--no-pivot: the root over the old one"),
+		op.Chroot(".").Because("--no-pivot"),
+	)
 }
 
 // hideHostKernel takes the host's procfs and sysfs out of the mount namespace: with --no-pivot the old root stays below, and a user namespace
