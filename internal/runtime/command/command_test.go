@@ -15,7 +15,6 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
-	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
@@ -285,20 +284,6 @@ func TestFeatures(t *testing.T) {
 	}
 	if f.OCIVersionMax != specs.Version || len(f.MountOptions) < 30 || len(f.Linux.Capabilities) < 38 || f.Linux.Seccomp == nil || len(f.Hooks) != 6 {
 		t.Errorf("got %+v", f)
-	}
-}
-
-func TestExplainForms(t *testing.T) {
-	ops := []op.Op{op.Setsid().Because("a session\x1b of its own"), op.Close(op.Num(3))}
-	if got := opsText(ops); !strings.Contains(got, "1  setsid()\n") || !strings.Contains(got, "# a session? of its own\n2  close(3)\n") {
-		t.Errorf("got %q", got)
-	}
-	var doc []struct {
-		Step      int
-		Call, Why string
-	}
-	if err := json.Unmarshal(appendOps(ops), &doc); err != nil || len(doc) != 2 || doc[1].Step != 2 || doc[0].Call != "setsid" || !strings.HasPrefix(doc[0].Why, "a session") {
-		t.Errorf("got %+v, %v", doc, err)
 	}
 }
 

@@ -2,9 +2,11 @@ package plan_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
@@ -204,5 +206,25 @@ func TestDeterministic(t *testing.T) {
 		} else if first != b.String() {
 			t.Fatal("the same input gave two plans")
 		}
+	}
+}
+
+func TestForms(t *testing.T) {
+	p := &plan.Plan{Ops: []op.Op{op.Setsid().Because("a session\x1b of its own"), op.Close(op.Num(3))}}
+	var text, doc bytes.Buffer
+	if err := p.Text(&text); err != nil || !strings.Contains(text.String(), "1 setsid()  # a session? of its own\n") || !strings.Contains(text.String(), "2 close(3)  # a session? of its own\n") {
+		t.Errorf("%v: %q", err, text.String())
+	}
+	var got struct {
+		Steps []struct {
+			Step      int
+			Call, Why string
+		}
+	}
+	if err := p.JSON(&doc); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(doc.Bytes(), &got); err != nil || len(got.Steps) != 2 || got.Steps[1].Step != 2 || got.Steps[0].Call != "setsid" || got.Steps[1].Why == "" {
+		t.Errorf("%v: %s", err, doc.String())
 	}
 }

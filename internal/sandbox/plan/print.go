@@ -3,6 +3,8 @@ package plan
 import (
 	"io"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
@@ -33,7 +35,7 @@ func (p *Plan) Text(w io.Writer) error {
 		b = append(b, "open   <"...)
 		b = append(b, f.Name...)
 		b = append(b, "> "...)
-		b = append(b, f.Path...)
+		b = append(b, printable(f.Path)...)
 		b = append(b, "  # "...)
 		b = append(b, f.Kind.String()...)
 		b = append(b, '\n')
@@ -54,11 +56,21 @@ func (p *Plan) Text(w io.Writer) error {
 		}
 		b = append(b, o.CallText()...)
 		b = append(b, "  # "...)
-		b = append(b, last...)
+		b = append(b, printable(last)...)
 		b = append(b, '\n')
 	}
 	_, err := w.Write(b)
 	return err
+}
+
+// printable replaces what could speak to a terminal: paths of a configuration stand in reasons.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // JSON writes the plan as one object: clone (flags), files (name, kind, path) and steps (step, call, args, out, on, label, next, why, hint).
