@@ -356,25 +356,31 @@ func (n *creation) limit() error {
 		res = n.bundle.Spec.Linux.Resources
 	}
 	if err := n.group.CreateBeside(res, n.begin, n.endBirth); err != nil {
-		n.c.rec.CgroupMade = false // it has taken back what it made; what is there is somebody else's
+		n.c.warn(n.forgetGroup()) // it has taken back what it made; what is there is somebody else's
 		return err
 	}
 	return n.groupMade()
 }
 
+// forgetGroup takes the cgroup out of the record, so that whoever cleans up does not touch it.
+func (n *creation) forgetGroup() error {
+	c := n.c
+	_ = n.group.Close()
+	c.rec.Cgroup, c.rec.CgroupMade, c.group, n.group = nil, false, nil, nil
+	return c.dir.Save(c.rec)
+}
+
 // groupMade writes down that the cgroup is ours: from here on whoever cleans up may kill what is in it. A rootless caller may have none.
 func (n *creation) groupMade() error {
 	c := n.c
-	if n.group.Active() {
-		if c.rec.CgroupMade {
-			return nil // the first record said so
-		}
-		rec := n.group.Record()
-		c.rec.Cgroup, c.rec.CgroupMade = &rec, true
-	} else {
-		_ = n.group.Close()
-		c.rec.Cgroup, c.rec.CgroupMade, c.group, n.group = nil, false, nil, nil
+	if !n.group.Active() {
+		return n.forgetGroup()
 	}
+	if c.rec.CgroupMade {
+		return nil // the first record said so
+	}
+	rec := n.group.Record()
+	c.rec.Cgroup, c.rec.CgroupMade = &rec, true
 	return c.dir.Save(c.rec)
 }
 
@@ -402,10 +408,8 @@ func (n *creation) launch(ctx context.Context) (*launch.Child, error) {
 // environment returns the configuration with what the runtime adds to it: the home directory and the sockets of the service manager.
 func (n *creation) environment() *specs.Spec {
 	spec, process := *n.bundle.Spec, *n.bundle.Spec.Process
-	process.Env = append(slices.Clip(process.Env), n.Listen.env()...)
-	if !has(process.Env, "HOME") {
-		process.Env = append(process.Env, "HOME="+homeInRoot(n.bundle.Rootfs, process.User.UID))
-	}
+	env := append(slices.Clip(process.Env), n.Listen.env()...)
+	process.Env = completeEnv(env, func() string { return homeInRoot(n.bundle.Rootfs, process.User.UID) })
 	spec.Process = &process
 	return &spec
 }

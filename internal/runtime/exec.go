@@ -134,10 +134,11 @@ func (o *ExecOptions) process(spec *specs.Spec, pid int) (*specs.Process, error)
 	if q.OOMScoreAdj == nil {
 		q.OOMScoreAdj = base.OOMScoreAdj
 	}
-	if !has(q.Env, "HOME") {
-		q.Env = append(slices.Clip(q.Env), "HOME="+homeOfProcess(pid, q.User.UID))
+	if err := bundle.ValidateProcess(&q); err != nil {
+		return nil, err
 	}
-	return &q, bundle.ValidateProcess(&q)
+	q.Env = completeEnv(q.Env, func() string { return homeOfProcess(pid, q.User.UID) })
+	return &q, nil
 }
 
 // A joining is an exec on its way.

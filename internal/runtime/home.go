@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,14 +14,30 @@ import (
 // maxPasswd is how much of a container's /etc/passwd is looked at, in bytes. The image wrote it.
 const maxPasswd = 1 << 20
 
-// has reports whether an environment sets a variable.
-func has(env []string, name string) bool {
-	for _, e := range env {
-		if rest, ok := strings.CutPrefix(e, name); ok && strings.HasPrefix(rest, "=") {
-			return true
+// completeEnv returns an environment in which each variable stands once, with the value and at the place of its last entry, and HOME is set: one
+// that is missing or empty is what home returns. Programs disagree about which of two entries counts (a shell takes the last, getenv(3) the
+// first), so that a check made by one would not hold for the other. runc does both.
+func completeEnv(env []string, home func() string) []string {
+	out, homeless := make([]string, 0, len(env)+1), true
+	seen := make(map[string]bool, len(env))
+	for _, e := range slices.Backward(env) {
+		name, value, _ := strings.Cut(e, "=")
+		if seen[name] {
+			continue
 		}
+		seen[name] = true
+		if name == "HOME" {
+			if homeless = value == ""; homeless {
+				continue
+			}
+		}
+		out = append(out, e)
 	}
-	return false
+	slices.Reverse(out)
+	if homeless {
+		out = append(out, "HOME="+home())
+	}
+	return out
 }
 
 // homeInRoot returns the home directory of a user by the passwd(5) of a root directory, "/" if that says none: what runc sets HOME to when the

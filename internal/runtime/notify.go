@@ -48,7 +48,7 @@ func prepareNotify(dir *state.Dir, host string, bind bool, spec *specs.Spec) (*n
 	spec.Mounts = append(append([]specs.Mount(nil), spec.Mounts...), specs.Mount{
 		Destination: notifyDirInside, Type: "bind", Source: path, Options: []string{"bind", "nosuid", "noexec", "nodev", "ro"},
 	})
-	spec.Process.Env = append(spec.Process.Env, "NOTIFY_SOCKET="+notifyDirInside+"/"+notifyName)
+	spec.Process.Env = completeEnv(append(spec.Process.Env, "NOTIFY_SOCKET="+notifyDirInside+"/"+notifyName), func() string { return "/" })
 	if !bind {
 		return nil, nil
 	}
