@@ -37,18 +37,33 @@ func newBox(t *testing.T, args ...string) *box {
 	t.Helper()
 	n := strconv.FormatInt(counter.Add(1), 10)
 	b := &box{t: t, spec: baseSpec(args), id: prefix + n, dir: filepath.Join(work, n, "bundle"), root: filepath.Join(work, n, "state")}
+	b.populate(os.Link)
+	t.Cleanup(b.remove)
+	return b
+}
+
+// populate makes the root file system; put links or copies a program.
+func (b *box) populate(put func(from, to string) error) {
+	b.t.Helper()
 	for _, d := range []string{"bin", "dev", "etc", "proc", "sys", "tmp", "mnt"} {
 		b.makeDir("rootfs/" + d)
 	}
 	for _, name := range []string{"busybox", "inside"} {
-		b.must(os.Link(filepath.Join(image, name), b.path("rootfs/bin/"+name)))
+		b.must(put(filepath.Join(image, name), b.path("rootfs/bin/"+name)))
 	}
 	for _, name := range applets {
 		b.must(os.Symlink("busybox", b.path("rootfs/bin/"+name)))
 	}
 	b.must(os.Chmod(b.path("rootfs/tmp"), 0o1777))
-	t.Cleanup(b.remove)
-	return b
+}
+
+// copyFile is for a root on another file system, or of another owner.
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
 }
 
 func baseSpec(args []string) *specs.Spec {
