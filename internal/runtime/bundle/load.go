@@ -9,10 +9,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
 )
 
@@ -38,7 +36,7 @@ func Load(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %q: %w", dir, err)
 	}
-	data, err := readConfig(filepath.Join(abs, ConfigName))
+	data, err := readFile(filepath.Join(abs, ConfigName), MaxConfigSize, false)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errdef.WithHint(errdef.WithKind(errdef.NotFound, err),
@@ -73,10 +71,10 @@ func parse(data []byte) (*specs.Spec, []string, error) {
 	return spec, c.warnings, nil
 }
 
-// LoadProcess reads and checks the process that `exec --process` names. It does not know the container: what depends on it (that the
+// LoadProcess reads and checks the process that `exec --process` names, as [ReadInput] does. It does not know the container: what depends on it (that the
 // user is mapped) is checked when it joins.
 func LoadProcess(path string) (*specs.Process, error) {
-	data, err := readConfig(path)
+	data, err := ReadInput(path, MaxConfigSize)
 	if err != nil {
 		return nil, err
 	}
@@ -88,38 +86,6 @@ func LoadProcess(path string) (*specs.Process, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 	return p, nil
-}
-
-// readConfig reads a regular file of at most MaxConfigSize bytes. O_NONBLOCK keeps a FIFO from holding us in open(2), O_NOCTTY a
-// terminal from becoming ours.
-func readConfig(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil { // not an os.File: that would set up the Go runtime's poller
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, errdef.WithHint(errdef.Errorf(errdef.Invalid, "read %q: not a regular file", path), "write the configuration to a file")
-	}
-	if st.Size > MaxConfigSize {
-		return nil, tooLarge(path)
-	}
-	data, err := sys.ReadAll(fd, MaxConfigSize)
-	switch {
-	case errors.Is(err, unix.EFBIG): // it grew
-		return nil, tooLarge(path)
-	case err != nil:
-		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	return data, nil
-}
-
-func tooLarge(path string) error {
-	return errdef.Errorf(errdef.Invalid, "read %q: larger than %d MiB", path, MaxConfigSize>>20)
 }
 
 // rootDir returns the root directory as an absolute path.

@@ -40,6 +40,13 @@ func execCommand() *command {
 			e.setNoNewPriv = isSet(inv.flags, "no-new-privs")
 			e.o.Cgroups = e.cgroups
 			e.o.Process = func(p *specs.Process) (*specs.Process, error) { return e.process(p, inv.args[1:]) }
+			if e.file != "" {
+				file, err := bundle.LoadProcess(e.file) // before the container is locked: it may be a pipe, whose writer takes its time
+				if err != nil {
+					return 0, err
+				}
+				e.o.Process = func(*specs.Process) (*specs.Process, error) { return file, nil }
+			}
 			return inv.rt.Exec(ctx, inv.args[0], &e.o)
 		},
 	}
@@ -54,7 +61,7 @@ func (e *execFlags) register(f *flag.FlagSet) {
 	f.IntVar(&e.o.PreserveFDs, "preserve-fds", 0, "pass on `N` descriptors from 3")
 	f.BoolVar(&e.o.AllowPaused, "ignore-paused", false, "also in a paused container")
 	f.Var(&e.cgroups, "cgroup", "run in `[CONTROLLER:]CGROUP` below the container's; may be repeated")
-	f.StringVar(&e.file, "process", "", "`FILE` with the process as JSON, - for standard input")
+	f.StringVar(&e.file, "process", "", "`FILE` or pipe with the process as JSON, - for standard input")
 	alias(f, "p", "process")
 	f.StringVar(&e.cwd, "cwd", "", "working `DIR` in the container")
 	f.Var(&e.env, "env", "add `NAME=VALUE` to the environment; may be repeated")
@@ -74,9 +81,6 @@ func (e *execFlags) register(f *flag.FlagSet) {
 
 // process makes the process from the container's own, which is a copy for us to change.
 func (e *execFlags) process(p *specs.Process, args []string) (*specs.Process, error) {
-	if e.file != "" {
-		return bundle.LoadProcess(e.file)
-	}
 	if len(args) == 0 {
 		err := errdef.Errorf(errdef.Invalid, "exec: exec args cannot be empty")
 		return nil, errdef.WithHint(err, "name a program after the container, or give --process FILE")

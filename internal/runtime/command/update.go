@@ -6,12 +6,12 @@ import (
 	"flag"
 	"io"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -53,7 +53,7 @@ func updateCommand() *command {
 		text: "What is not named stays as it is. With --resources the file says it all, and no other flag counts; it has the form of linux.resources\n" +
 			"in config.json.",
 		flags: func(f *flag.FlagSet) {
-			f.StringVar(&u.file, "resources", "", "`FILE` with the limits as JSON, - for standard input")
+			f.StringVar(&u.file, "resources", "", "`FILE` or pipe with the limits as JSON, - for standard input")
 			alias(f, "r", "resources")
 			for _, l := range limits {
 				u.values[l.name] = f.String(l.name, "", l.usage)
@@ -102,18 +102,15 @@ func (u *updateFlags) resources(stdin io.Reader) (*specs.LinuxResources, error) 
 }
 
 func readResources(path string, stdin io.Reader) (*specs.LinuxResources, error) {
-	in := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, errdef.Errorf(errdef.NotFound, "read resources: %w", err)
-		}
-		defer f.Close()
-		in = f
+	var data []byte
+	var err error
+	if path == "-" {
+		data, err = io.ReadAll(io.LimitReader(stdin, maxResources+1))
+	} else {
+		data, err = bundle.ReadInput(path, maxResources)
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxResources+1))
 	if err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "read resources: %w", err)
+		return nil, errdef.Errorf(errdef.KindOf(err), "read resources: %w", err)
 	}
 	if len(data) > maxResources {
 		return nil, errdef.Errorf(errdef.Invalid, "read resources: more than %d bytes", maxResources)
