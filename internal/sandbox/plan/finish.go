@@ -14,6 +14,7 @@ func (b *builder) finish(p *specs.Process, candidates []string, kept map[string]
 	early := b.in.Filter.Notify && !b.in.Run
 	b.add(op.CloseRange(b.highFD()).Because("what is still open goes with execve"))
 	if early {
+		b.lateLimit(p.Rlimits, unix.RLIMIT_NPROC) // the filter may forbid it later
 		b.filter()
 	}
 	if !b.in.Run {
@@ -26,6 +27,7 @@ func (b *builder) finish(p *specs.Process, candidates []string, kept map[string]
 	}
 	b.add(op.Sigmask(0, "none").Because("no signal is blocked any more"))
 	if !early {
+		b.lateLimit(p.Rlimits, unix.RLIMIT_NPROC)
 		b.filter()
 	}
 	for i, c := range candidates {
@@ -53,7 +55,7 @@ func (b *builder) waitForStart(filtered bool, kept map[string]op.Arg) {
 	b.barrier(BarrierReady, "created")
 	if !filtered {
 		b.add(op.Raw("dup3", unix.SYS_DUP3, kept["reply"], op.Fd(op.SyncFile), op.Flag(unix.O_CLOEXEC, "O_CLOEXEC")).Because("failures from here on go to `start`"))
-		b.openFiles(b.spec.Process.Rlimits) // dup3 refuses numbers that are not below the limit (dup(2), EBADF)
+		b.lateLimit(b.spec.Process.Rlimits, unix.RLIMIT_NOFILE) // dup3 refuses numbers that are not below the limit (dup(2), EBADF)
 	}
 	b.add(
 		op.Read(kept["start"], "go", 1).To("got").Because("wait for `start`"),
@@ -78,6 +80,7 @@ func (b *builder) filter() {
 	msg := b.mem(op.Mem{Name: "fetch", Size: op.MsgSize, Init: op.Message(op.MsgFetch, FDListener)})
 	const newListener = 8
 	b.add(
+		op.Prctl(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE", op.Num(1)).Because("the runtime may fetch the listener, rootless too"),
 		op.Raw("dup", unix.SYS_DUP, sync).To("listener").Because("the lowest free descriptor: the listener's to be"),
 		op.Close(op.At("listener")),
 		op.Copy("listener", msg, 16),
@@ -94,7 +97,6 @@ func (b *builder) flag() {
 	}
 	page := b.want(FileWant{Name: "flag", Kind: FlagPage})
 	b.add(
-		op.Prctl(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE", op.Num(1)).Because("the runtime may fetch the listener, rootless too"),
 		op.Raw("mmap", unix.SYS_MMAP, op.Num(0), op.Num(FlagSize), op.Flag(unix.PROT_READ, "PROT_READ"), op.Flag(unix.MAP_SHARED, "MAP_SHARED"), page, op.Num(0)).
 			To("flag").Because("a flag that the runtime sets when it has the listener"),
 	)

@@ -24,13 +24,15 @@ func (b *builder) process(p *specs.Process) error {
 		}
 	}
 	cwd := b.workdir(p)
+	b.flag()
+	kept := b.closeDescriptors(cwd) // before the rights go: from then on a process beside it, in a pid namespace that it joined, may trace it
 	if err := b.credentials(p); err != nil {
 		return err
 	}
 	if cwd != "" {
 		b.add(
 			op.Check("retry", 0, ^uint64(0), 1, 0).Else(op.AnyErrno, "inside").Because("was the working directory out of root's reach"),
-			op.Fchdir(op.At(cwd)).Because("process.cwd, as the user of the process").Hinted("the user of the process may not enter its working directory"),
+			op.Fchdir(kept["cwd"]).Because("process.cwd, as the user of the process").Hinted("the user of the process may not enter its working directory"),
 		)
 		b.here("inside")
 	}
@@ -40,10 +42,8 @@ func (b *builder) process(p *specs.Process) error {
 	}
 	b.add(op.Umask(mask).Because("process.user.umask"))
 	candidates := b.lookup(p)
-	b.flag()
-	kept := b.closeDescriptors()
 	if b.in.Run || b.in.Filter.Notify {
-		b.openFiles(p.Rlimits) // else when the descriptors are where they must be for the wait
+		b.lateLimit(p.Rlimits, unix.RLIMIT_NOFILE) // else when the descriptors are where they must be for the wait
 	}
 	if b.forkLate {
 		b.fork("the process itself, in the container's pid namespace, with nothing of the host's any more")
@@ -65,14 +65,18 @@ func (b *builder) session(p *specs.Process) {
 
 // closeDescriptors closes everything that is not the program's: what is open here shows files below masks, and the host's procfs. Whoever may
 // look at a container that waits for its start, or at a process on its way into one, finds nothing (CVE-2016-9962, CVE-2024-21626). What is
-// needed later moves above HighFD first; the result says where.
-func (b *builder) closeDescriptors() map[string]op.Arg {
+// needed later, cwd too unless it is "", moves above HighFD first; the result says where.
+func (b *builder) closeDescriptors(cwd op.Slot) map[string]op.Arg {
 	kept := map[string]op.Arg{}
-	keep := func(f FileWant) {
-		s := op.Slot("kept." + f.Name)
-		b.add(op.Raw("fcntl", unix.SYS_FCNTL, b.want(f), op.Flag(unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"), op.Num(b.highFD())).To(s).
+	move := func(name string, fd op.Arg) {
+		s := op.Slot("kept." + name)
+		b.add(op.Raw("fcntl", unix.SYS_FCNTL, fd, op.Flag(unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"), op.Num(b.highFD())).To(s).
 			Because("needed later: above the descriptors that are closed now"))
-		kept[f.Name] = op.At(s)
+		kept[name] = op.At(s)
+	}
+	keep := func(f FileWant) { move(f.Name, b.want(f)) }
+	if cwd != "" {
+		move("cwd", op.At(cwd))
 	}
 	if !b.in.Run {
 		keep(FileWant{Name: "start", Kind: StartFIFO})
@@ -127,7 +131,18 @@ func (b *builder) workdir(p *specs.Process) op.Slot {
 	return t
 }
 
-// limits sets resource limits, and for open files only raises the hard one if it must be: the low ones come at the end.
+// late says of a limit whether it would hinder the plan, which opens files and makes processes, and returns the hard one of the runtime.
+func (b *builder) late(n int) (hard uint64, ok bool) {
+	switch n {
+	case unix.RLIMIT_NOFILE:
+		return b.in.Facts.NofileHard, true
+	case unix.RLIMIT_NPROC:
+		return b.in.Facts.NprocHard, true
+	}
+	return 0, false
+}
+
+// limits sets resource limits, and of late ones only raises the hard limit if it must be: the low ones come at the end.
 func (b *builder) limits(list []specs.POSIXRlimit) {
 	for _, l := range list {
 		n, ok := rlimits[l.Type]
@@ -135,8 +150,8 @@ func (b *builder) limits(list []specs.POSIXRlimit) {
 			continue // refused by bundle.Validate
 		}
 		const hint = "raising a hard limit needs CAP_SYS_RESOURCE on the host"
-		if n == unix.RLIMIT_NOFILE {
-			if l.Hard > b.in.Facts.NofileHard {
+		if have, late := b.late(n); late {
+			if l.Hard > have {
 				b.add(op.Prlimit(n, l.Type, l.Hard, l.Hard).Because("process.rlimits, raised while that is allowed").Hinted(hint))
 			}
 			continue
@@ -145,10 +160,10 @@ func (b *builder) limits(list []specs.POSIXRlimit) {
 	}
 }
 
-func (b *builder) openFiles(list []specs.POSIXRlimit) {
+func (b *builder) lateLimit(list []specs.POSIXRlimit, which int) {
 	for _, l := range list {
-		if rlimits[l.Type] == unix.RLIMIT_NOFILE && l.Type == "RLIMIT_NOFILE" {
-			b.add(op.Prlimit(unix.RLIMIT_NOFILE, l.Type, l.Soft, l.Hard).Because("process.rlimits"))
+		if n, ok := rlimits[l.Type]; ok && n == which {
+			b.add(op.Prlimit(n, l.Type, l.Soft, l.Hard).Because("process.rlimits"))
 		}
 	}
 }

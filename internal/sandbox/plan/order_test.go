@@ -1,0 +1,63 @@
+package plan_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// compiled is the plan of the default spec with changes, for create.
+func compiled(t *testing.T, edit func(*specs.Spec), change func(*plan.Input)) *plan.Plan {
+	t.Helper()
+	spec := bundle.Default(false)
+	spec.Process.Terminal = false
+	in := &plan.Input{Spec: spec, Bundle: "/bundle", ID: "c1", Facts: facts()}
+	edit(spec)
+	if change != nil {
+		change(in)
+	}
+	p, err := plan.Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func step(p *plan.Plan, call string) int {
+	return slices.IndexFunc(p.Ops, func(o op.Op) bool { return o.Call == call })
+}
+
+// Once a process has no more rights than its neighbours in a pid namespace that it joined, they may trace it, and look at its descriptors
+// for as long as the image makes the search for the program take: the host's procfs must be closed by then.
+func TestDescriptorsGoBeforeRights(t *testing.T) {
+	for name, edit := range map[string]func(*specs.Spec){
+		"default": func(*specs.Spec) {},
+		"cwd":     func(s *specs.Spec) { s.Process.Cwd = "/srv" },
+		"joined":  func(s *specs.Spec) { s.Linux.Namespaces[0].Path = "/proc/1/ns/pid" },
+	} {
+		p := compiled(t, edit, nil)
+		if closed, caps := step(p, "close_range"), step(p, "capset"); closed < 0 || caps < closed {
+			t.Errorf("%s: close_range is step %d, capset %d", name, closed+1, caps+1)
+		}
+	}
+}
+
+// After pivot_root "." is the new root for mount(2): whoever takes it for the old one cuts the container's shared volumes off the host.
+func TestOnlyTheOldRootIsMadeSlave(t *testing.T) {
+	p := compiled(t, func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" }, nil)
+	pivot := step(p, "pivot_root")
+	if next := p.Ops[pivot+1]; next.Call != "fchdir" || next.Args[0].Str != "oldroot" {
+		t.Errorf("after pivot_root comes %s", next)
+	}
+	p = compiled(t, func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" }, func(in *plan.Input) { in.NoPivot = true })
+	slave := slices.IndexFunc(p.Ops, func(o op.Op) bool {
+		return o.Call == "mount" && o.Args[1].Str == "/" && o.Why == "--no-pivot: what happens to the old mounts does not reach the host"
+	})
+	if hidden := step(p, "umount2"); slave < 0 || hidden < slave {
+		t.Errorf("mounts become slaves in step %d, and are unmounted in %d", slave+1, hidden+1)
+	}
+}
