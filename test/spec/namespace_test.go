@@ -119,11 +119,10 @@ func TestNoMountNamespace(t *testing.T) {
 func TestNamespaceErrors(t *testing.T) {
 	t.Parallel()
 	for path, words := range map[string][]string{
-		"/proc/self/ns/uts":   {"network"},
-		"/dev/null":           {"network"},
-		"/nonesuch":           {"network", "/nonesuch"},
-		"relative":            {"linux.namespaces", "path"},
-		image + "/../nothing": {"network"},
+		"/proc/self/ns/uts": {"network namespace", "/proc/self/ns/uts"},
+		"/dev/null":         {"linux.namespaces", "/dev/null"},
+		"/nonesuch":         {"linux.namespaces", "/nonesuch"},
+		"relative":          {"linux.namespaces", "path"},
 	} {
 		b := newBox(t, "true")
 		b.join(specs.NetworkNamespace, path)
@@ -251,13 +250,17 @@ func TestMappingErrors(t *testing.T) {
 		"linux.uidMappings":    nil,
 		"linux.uidMappings[0]": {{ContainerID: 0, HostID: 100000, Size: 0}},
 		"linux.uidMappings[1]": {{ContainerID: 0, HostID: 100000, Size: 10}, {ContainerID: 5, HostID: 200000, Size: 10}},
-		"process.user.uid":     {{ContainerID: 7, HostID: 100000, Size: 10}},
+		"user 0 is not mapped": {{ContainerID: 7, HostID: 100000, Size: 10}},
 	} {
 		b := newBox(t, "true")
 		b.userNamespace(100000, 10)
 		b.spec.Linux.UIDMappings = mappings
 		b.refused(field)
 	}
+	c := newBox(t, "true")
+	c.userNamespace(100000, 10)
+	c.spec.Process.User.UID = 10
+	c.refused("process.user.uid")
 	b := newBox(t, "true")
 	b.spec.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 1, Size: 1}}
 	b.refused("linux.uidMappings")

@@ -125,12 +125,13 @@ func TestOOMScoreAdj(t *testing.T) {
 	}
 }
 
-// TestEnv: process.env is the whole environment, in order; only HOME is added, which programs need. The last PATH counts.
+// TestEnv: process.env is the whole environment, in order; only HOME is added, which programs need. Of a name that is there twice, which
+// POSIX leaves open, the last one stays.
 func TestEnv(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, "env")
 	b.spec.Process.Env = []string{"A=1", "B=two words", "C==x=", "D=", "E=\nline", "PATH=/nowhere", "PATH=/bin"}
-	want := "A=1\nB=two words\nC==x=\nD=\nE=\nline\nPATH=/nowhere\nPATH=/bin\nHOME=/\n"
+	want := "A=1\nB=two words\nC==x=\nD=\nE=\nline\nPATH=/bin\nHOME=/\n"
 	if out := b.output(); out != want {
 		t.Errorf("%q, want %q", out, want)
 	}
