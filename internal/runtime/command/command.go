@@ -38,6 +38,7 @@ type command struct {
 	failure int // exit status of an error of run; 0 means exitError
 	hidden  bool
 	raw     bool // flags are not looked at
+	ordered bool // what follows the first argument is not ours: flags end there
 }
 
 // An invocation is what a command is run with.
@@ -106,8 +107,12 @@ func (c *command) main(inv *invocation, args []string) int {
 		c.flags(flags)
 	}
 	rest, help, err := args, false, error(nil)
-	if !c.raw {
+	switch {
+	case c.raw:
+	case c.ordered:
 		rest, help, err = parse(flags, args)
+	default:
+		rest, help, err = parseMixed(flags, args)
 	}
 	if help {
 		c.help(inv.out, flags)
@@ -157,14 +162,7 @@ func (c *command) count(args []string) error {
 		return nil
 	}
 	err := errdef.Errorf(errdef.Invalid, "takes %s argument(s), not %d", want, len(args))
-	hint := "usage: " + c.usage()
-	for _, arg := range args {
-		if len(arg) > 1 && arg[0] == '-' {
-			hint += "; flags stand before the arguments"
-			break
-		}
-	}
-	return errdef.WithHint(err, hint)
+	return errdef.WithHint(err, "usage: "+c.usage())
 }
 
 func (c *command) usage() string {
@@ -198,6 +196,23 @@ func parse(flags *flag.FlagSet, args []string) (rest []string, help bool, err er
 		what += " " + flags.Name()
 	}
 	return nil, false, errdef.WithHint(errdef.Errorf(errdef.Invalid, "%s", text), what+" --help lists the flags")
+}
+
+// parseMixed is parse for a command whose flags may also stand behind and between its arguments, as with runc, up to a "--".
+func parseMixed(flags *flag.FlagSet, args []string) (rest []string, help bool, err error) {
+	for {
+		left, help, err := parse(flags, args)
+		if err != nil || help {
+			return nil, help, err
+		}
+		if len(left) == 0 {
+			return rest, false, nil
+		}
+		if used := len(args) - len(left); used > 0 && args[used-1] == "--" {
+			return append(rest, left...), false, nil
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
 }
 
 func newFlagSet(name string) *flag.FlagSet {

@@ -95,6 +95,37 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestParseMixed puts flags behind and between arguments.
+func TestParseMixed(t *testing.T) {
+	for line, want := range map[string]string{
+		"": "", "A": "A", "A -v 1": "A 1", "-v 1 A": "A 1", "A -b B -v=1": "A B 1 b", "A -- -v 1": "A -v 1", "-- A -b": "A -b", "A -v -1 -b": "A -1 b",
+		"A B -b C": "A B C b", "-b -- -b -- -b": "-b -- -b b", "A -v 1 -v 2": "A 2", "A - -b": "A - b",
+	} {
+		flags := newFlagSet("x")
+		value, on := flags.String("v", "", ""), flags.Bool("b", false, "")
+		rest, help, err := parseMixed(flags, strings.Fields(line))
+		if *value != "" {
+			rest = append(rest, *value)
+		}
+		if *on {
+			rest = append(rest, "b")
+		}
+		if err != nil || help || strings.Join(rest, " ") != want {
+			t.Errorf("%q: %q, %v, %v, want %q", line, rest, help, err, want)
+		}
+	}
+	for line, want := range map[string]string{"A -x": "unknown flag --x", "A -v": "flag --v needs a value"} {
+		flags := newFlagSet("x")
+		flags.String("v", "", "")
+		if _, _, err := parseMixed(flags, strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+	}
+	if _, help, err := parseMixed(newFlagSet("x"), []string{"A", "--help"}); !help || err != nil {
+		t.Errorf("help is not seen: %v", err)
+	}
+}
+
 func TestParseBytes(t *testing.T) {
 	for text, want := range map[string]int64{
 		"0": 0, "-1": -1, "1024": 1024, "1k": 1 << 10, "1K": 1 << 10, "1kb": 1 << 10, "1KiB": 1 << 10, "64m": 64 << 20, "2g": 2 << 30, "1T": 1 << 40, "1p": 1 << 50,

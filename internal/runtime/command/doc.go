@@ -8,7 +8,8 @@
 //
 // # What callers rely on
 //
-// Flags are as in Go's flag package, and stand before the first argument: -b DIR, --bundle DIR, --bundle=DIR. The result of a command goes to
+// Flags are as in Go's flag package: -b DIR, --bundle DIR, --bundle=DIR. They may stand behind the arguments, too (update ID --memory 64m),
+// but for exec and ps, where what follows the container belongs to another program; "--" ends them. The result of a command goes to
 // standard output, and nothing else does. An error is one line on standard error and, when --log names a file, one in that, as text or
 // (--log-format json) as an object with level, msg and time, which containerd, Docker and Podman read to tell the user what went wrong.
 // A hint follows in parentheses.

@@ -32,7 +32,7 @@ type execFlags struct {
 func execCommand() *command {
 	e := &execFlags{}
 	return &command{
-		name: "exec", args: containerArg + " [PROGRAM [ARGUMENT...]]", summary: "run a process in a running container", min: 1, max: -1,
+		name: "exec", args: containerArg + " [PROGRAM [ARGUMENT...]]", summary: "run a process in a running container", min: 1, max: -1, ordered: true,
 		text: "The process is like the container's own but for what flags say; with --process, a file says it all. The exit status is that of\n" +
 			"the process, or 128 and the number of the signal that ended it; 255 says that it could not be started.",
 		flags: e.register, failure: exitExecError,

@@ -13,7 +13,7 @@ import (
 func psCommand() *command {
 	var format string
 	return &command{
-		name: "ps", args: containerArg + " [PS-OPTION...]", summary: "list the processes of a container", min: 1, max: -1,
+		name: "ps", args: containerArg + " [PS-OPTION...]", summary: "list the processes of a container", min: 1, max: -1, ordered: true,
 		text: "As a table they are what ps(1) of the host prints with the options given (default -ef), without the lines of other processes.",
 		flags: func(f *flag.FlagSet) {
 			f.StringVar(&format, "format", "table", "`FORMAT`: table or json")
