@@ -84,6 +84,9 @@ func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err == nil {
 		f.NofileHard = lim.Max
 	}
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &lim); err == nil {
+		f.NprocHard = lim.Max
+	}
 	mapped := mappedRoot(spec)
 	lookAtTargets(f, spec, bundle)
 	for i := range spec.Mounts {
