@@ -48,15 +48,20 @@ func homeInRoot(root string, uid uint32) string {
 		return "/"
 	}
 	defer unix.Close(dir)
-	fd, err := resolve.InRoot(dir, "/etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK)
+	path, err := resolve.InRoot(dir, "/etc/passwd", unix.O_PATH)
+	if err != nil {
+		return "/"
+	}
+	defer unix.Close(path)
+	var st unix.Stat_t
+	if unix.Fstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return "/" // an image may have a device here, and to open some does something: a watchdog, a tape, a terminal
+	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(path), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "/"
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return "/"
-	}
 	data := make([]byte, min(st.Size, maxPasswd))
 	n, err := unix.Read(fd, data)
 	if err != nil {
