@@ -4,11 +4,18 @@ import (
 	"context"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/state"
 	"golang.org/x/sys/unix"
 )
 
 // Kill sends a signal to the container's first process; SIGKILL ends the whole container. One that does not run is of kind Conflict.
 // It takes no lock, so that a container whose create hangs can be killed.
+//
+// A container that waits to be started blocks signals, which its program shall not find pending, and has no handlers, without which the first
+// process of a pid namespace would lose them (pid_namespaces(7)). One whose default action ends a process therefore becomes SIGKILL there, so that
+// SIGTERM ends a created container, as it does runc's. If it is started at this very instant its program gets that signal; others stay blocked
+// until the program runs.
 func (r *Runtime) Kill(ctx context.Context, id string, sig unix.Signal) error {
 	c, err := r.look(id)
 	if err != nil {
@@ -28,7 +35,11 @@ func (r *Runtime) Kill(ctx context.Context, id string, sig unix.Signal) error {
 	if !running {
 		return c.notRunning("kill")
 	}
-	if err := p.Signal(sig); errdef.Is(err, errdef.NotFound) {
+	deliver := sig
+	if deadly(sig) && c.rec.Phase == state.Complete && launch.Waiting(c.dir.Path, c.rec.Init.PID) {
+		deliver = unix.SIGKILL
+	}
+	if err := p.Signal(deliver); errdef.Is(err, errdef.NotFound) {
 		return c.notRunning("kill")
 	} else if err != nil {
 		return errdef.Errorf(errdef.KindOf(err), "kill container %q: %w", id, err)

@@ -32,6 +32,15 @@ func ParseSignal(text string) (unix.Signal, error) {
 	return 0, errdef.Errorf(errdef.Invalid, "unknown signal %q", text)
 }
 
+// deadly reports whether a signal's default action is to end a process: signal(7), actions Term and Core. 0 only asks whether there is one.
+func deadly(sig unix.Signal) bool {
+	switch sig {
+	case 0, unix.SIGCHLD, unix.SIGURG, unix.SIGWINCH, unix.SIGCONT, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		return false
+	}
+	return true
+}
+
 // realTime reads RTMIN, RTMIN+n, RTMAX, RTMAX-n.
 func realTime(name string) (unix.Signal, bool) {
 	base, sign := signalRTMin, 1
