@@ -80,10 +80,12 @@ func filterOf(spec *specs.Spec, cache string) (plan.Filter, error) {
 // factsOf looks at the host. It opens nothing of the image.
 func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 	f := &plan.Facts{LastCap: sys.LastCapability(), Permitted: Permitted()}
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err == nil {
-		f.NofileHard = lim.Max
+	files := openFiles()
+	f.NofileHard = files.Max
+	if files.raised {
+		f.NofileSoft = files.Cur
 	}
+	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &lim); err == nil {
 		f.NprocHard = lim.Max
 	}

@@ -48,6 +48,7 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 			return nil, err
 		}
 	}
+	openFiles()
 	birth, err := forkexec.Begin(0, dir, 3+o.PreserveFDs, plan.HighFD(o.PreserveFDs))
 	if err != nil {
 		return nil, err
@@ -62,7 +63,6 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 		birth.Abort()
 		return nil, err
 	}
-	restoreOpenFiles()
 	child, err := birth.Run(&forkexec.Command{Ops: p.Ops, Mems: p.Mems, Files: f.numbers})
 	if err != nil {
 		return nil, err

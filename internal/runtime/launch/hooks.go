@@ -61,6 +61,7 @@ func runHook(ctx context.Context, h *specs.Hook, state []byte, pidfd int) error 
 		p = plan.Inside(argv, h.Env, h.Path)
 		numbers["init"] = pidfd
 	}
+	openFiles()
 	proc, err := forkexec.Start(0, -1, 3, &forkexec.Command{Ops: p.Ops, Mems: p.Mems, Files: numbers})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"syscall"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
@@ -81,7 +80,6 @@ func Create(ctx context.Context, o *Options) (*Child, error) {
 		return nil, err
 	}
 	defer r.files.close()
-	restoreOpenFiles()
 	cmd := &forkexec.Command{Ops: r.plan.Ops, Mems: r.plan.Mems, Files: r.files.numbers}
 	if !r.plan.Hooks {
 		cmd.Born = o.OnCreated // its pid stays what it is, and nothing of the container has happened yet
@@ -123,6 +121,7 @@ func (o *Options) begin() (*forkexec.Birth, error) {
 // Begin starts to make the child of a new container, while the caller does something else: Options.Birth takes it, or its Abort must be
 // called. cgroup is the directory of a cgroup v2 to be born in, which Begin takes over, -1 for none.
 func Begin(spec *specs.Spec, preserveFDs, cgroup int) (*forkexec.Birth, error) {
+	openFiles()
 	return forkexec.Begin(plan.CloneFlags(spec), cgroup, 3+preserveFDs, plan.HighFD(preserveFDs))
 }
 
@@ -256,10 +255,6 @@ func (r *run) descriptor(ev forkexec.Event) error {
 	unix.Close(ev.FD)
 	return errdef.Errorf(errdef.Internal, "the container's process sent descriptor %d, which nobody knows", ev.Number)
 }
-
-// restoreOpenFiles gives the soft limit of open files back its value from before this program started: Go's syscall package raises it
-// at start and undoes that only for an execve. This is one, of nothing; it fails as it must.
-func restoreOpenFiles() { _ = syscall.Exec("", nil, nil) }
 
 // translate gives the errors of missing and forbidden programs the words that Docker, containerd and CRI-O look for.
 func translate(err error, p *specs.Process) error {

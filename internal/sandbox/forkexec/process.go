@@ -99,7 +99,11 @@ func (p *Process) message(b, oob []byte) (ev Event, again bool, err error) {
 		}
 		return ev, false, errdef.WithHint(e, e.Op.Hint)
 	case op.MsgNotBorn:
-		return ev, false, errdef.Errorf(errdef.Internal, "start the container's first program: step %d: %w", a+1, syscall.Errno(errno))
+		err := errdef.Errorf(errdef.Internal, "start the container's first program: step %d: %w", a+1, syscall.Errno(errno))
+		if syscall.Errno(errno) == unix.EBADF { // dup3(2) to a number that is not below the limit
+			err = errdef.WithHint(err, "raise the hard limit of open files (ulimit -Hn), to 256 or more")
+		}
+		return ev, false, err
 	case op.MsgForked:
 		if err := p.forked(int(a)); err != nil {
 			return ev, false, err

@@ -36,6 +36,7 @@ type Facts struct {
 	TargetLinks map[string]string // destinations that are links to nothing yet, and where inside the root they lead
 	Sources     map[string]Source // of bind mounts and devices, by absolute path on the host
 	NofileHard  uint64            // hard limit of open files of the runtime
+	NofileSoft  uint64            // the soft one, if it was raised to make the container, else 0
 	NprocHard   uint64            // and of processes
 	LastCap     int               // highest capability of the kernel
 	Permitted   capability.Set    // capabilities of the runtime itself: without a user namespace no others can be granted

@@ -161,10 +161,15 @@ func (b *builder) limits(list []specs.POSIXRlimit) {
 }
 
 func (b *builder) lateLimit(list []specs.POSIXRlimit, which int) {
+	given := false
 	for _, l := range list {
 		if n, ok := rlimits[l.Type]; ok && n == which {
 			b.add(op.Prlimit(n, l.Type, l.Soft, l.Hard).Because("process.rlimits"))
+			given = true
 		}
+	}
+	if f := b.in.Facts; !given && which == unix.RLIMIT_NOFILE && f.NofileSoft != 0 {
+		b.add(op.Prlimit(which, "RLIMIT_NOFILE", f.NofileSoft, f.NofileHard).Because("the caller's limit, raised so far"))
 	}
 }
 
