@@ -192,7 +192,8 @@ func (d *Decoder) Object(names []string) Fields {
 	return Fields{I: -1, d: d, names: names, open: d.open('{', "an object"), first: true}
 }
 
-// Next goes to the next known field; its value must be read before the next call. Fields that are not known are skipped.
+// Next goes to the next known field; its value must be read before the next call. A name counts as known also in other case of its ASCII
+// letters. Fields that are not known are skipped.
 func (f *Fields) Next() bool {
 	for f.open {
 		name, at, ok := f.d.key(f.first)
@@ -202,11 +203,14 @@ func (f *Fields) Next() bool {
 		}
 		i := f.find(name)
 		if i < 0 {
+			i = f.findFolded(name)
+		}
+		if i < 0 {
 			f.unknown(name, at)
 			continue
 		}
 		if f.seen&(1<<i) != 0 {
-			f.d.fail(classDuplicate, at, "the field stands twice")
+			f.twice(name, at, i)
 			break
 		}
 		f.seen |= 1 << i
@@ -232,11 +236,51 @@ func (f *Fields) find(name string) int {
 	return -1
 }
 
-// unknown skips a field that is not known, unless it is a known one in other case.
+// findFolded looks up a name that is not written as it should be: as encoding/json does, but folds the case of ASCII letters alone.
+func (f *Fields) findFolded(name string) int {
+	for i, known := range f.names {
+		if sameFolded(known, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// sameFolded reports whether two names are the same but for the case of ASCII letters.
+func sameFolded(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// twice refuses a field that stands a second time, in whatever case.
+func (f *Fields) twice(name string, at, i int) {
+	reason := "the field stands twice"
+	if name != f.names[i] {
+		reason += ", " + f.names[i] + " in different case being the same"
+	}
+	f.d.fail(classDuplicate, at, reason)
+}
+
+// unknown skips a field that is not known, unless it becomes a known one when Unicode folds case: encoding/json takes such a name for the
+// field (the Kelvin sign for a k), and nobody means it.
 func (f *Fields) unknown(name string, at int) {
 	for _, known := range f.names {
 		if strings.EqualFold(known, name) {
-			f.d.fail(classCase, at, "the name differs from "+known+" in case only, and readers disagree whether it means the same")
+			f.d.fail(classCase, at, "the name looks like "+known+" and is written with other letters")
 			return
 		}
 	}

@@ -49,9 +49,11 @@ func TestErrors(t *testing.T) {
 		`{"process":null,"hostname":"a","process":{}}`: "process: the field stands twice (line 1, column 32)",
 		`{"pro\u0063ess":{},"process":{}}`:             "process: the field stands twice (line 1, column 20)",
 		`{"annotations":{"a":"1","a":"1"}}`:            "annotations.a: the name stands twice (line 1, column 25)",
-		`{"linux":{"Seccomp":{}}}`:                     "linux.Seccomp: the name differs from seccomp in case only, and readers disagree whether it means the same (line 1, column 11)",
-		`{"PROCESS":{}}`:                               "PROCESS: the name differs from process in case only, and readers disagree whether it means the same (line 1, column 2)",
-		`{"hoo\u212as":{}}`:                            `["hoo\u212as"]: the name differs from hooks in case only, and readers disagree whether it means the same (line 1, column 2)`,
+		`{"linux":{"seccomp":{},"Seccomp":null}}`:      "linux.Seccomp: the field stands twice, seccomp in different case being the same (line 1, column 24)",
+		`{"linux":{"Seccomp":{},"seccomp":{}}}`:        "linux.seccomp: the field stands twice (line 1, column 24)",
+		`{"PROCESS":{},"Process":{}}`:                  "Process: the field stands twice, process in different case being the same (line 1, column 15)",
+		`{"HOSTNAME":1}`:                               "HOSTNAME: want a string, found a number (line 1, column 13)",
+		`{"hoo\u212as":{}}`:                            `["hoo\u212as"]: the name looks like hooks and is written with other letters (line 1, column 2)`,
 
 		// syntax
 		``:                                "want an object, found the end of the document (line 1, column 1)",
@@ -118,6 +120,34 @@ func TestErrors(t *testing.T) {
 		if spec.Hostname != "" || spec.Process != nil {
 			t.Errorf("%s: a part of it is kept: %+v", doc, spec)
 		}
+	}
+}
+
+// TestCase reads names in other case as encoding/json does, which agree compares.
+func TestCase(t *testing.T) {
+	for _, doc := range []string{
+		`{"CPU":{"Shares":7,"cpuS":"0-1"},"hugepageLimits":[{"pagesize":"2MB","LIMIT":5}],"Pids":{"limit":3}}`,
+		`{"unified":{"CPU.max":"1","cpu.max":"2"},"MEMORY":{"limit":1}}`,
+	} {
+		agree(t, []byte(doc), UnmarshalResources, AppendResources)
+	}
+	var res specs.LinuxResources
+	doc := `{"CPU":{"Shares":7},"hugepageLimits":[{"pagesize":"2MB"}],"unified":{"CPU.max":"1","cpu.max":"2"},"[pids]":{},"p\u0049ds":{"limit":3}}`
+	if err := UnmarshalResources([]byte(doc), &res); err != nil {
+		t.Fatal(err)
+	}
+	if *res.CPU.Shares != 7 || res.HugepageLimits[0].Pagesize != "2MB" || len(res.Unified) != 2 || *res.Pids.Limit != 3 {
+		t.Errorf("got %+v", res)
+	}
+	var spec specs.Spec
+	if err := UnmarshalSpec([]byte(`{"linux":{"SECCOMP":{"defaultAction":"SCMP_ACT_KILL"}},"Annotations":{"a":"1","A":"2"}}`), &spec); err != nil {
+		t.Fatal(err)
+	}
+	if spec.Linux.Seccomp == nil || spec.Linux.Seccomp.DefaultAction != "SCMP_ACT_KILL" || len(spec.Annotations) != 2 {
+		t.Errorf("got %+v", spec)
+	}
+	if sameFolded("@", "`") || sameFolded("[", "{") || !sameFolded("Az", "aZ") {
+		t.Error("what is folded is not the case of ASCII letters alone")
 	}
 }
 

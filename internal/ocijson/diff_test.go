@@ -156,11 +156,27 @@ func differential[T any](t *testing.T, unmarshal func([]byte, *T) error, appendT
 	})
 }
 
+// upper is bytes.ToUpper for ASCII: the length stays.
+func upper(b []byte) []byte {
+	out := bytes.Clone(b)
+	for i, c := range out {
+		if 'a' <= c && c <= 'z' {
+			out[i] = c - 'a' + 'A'
+		}
+	}
+	return out
+}
+
 // mutate breaks a document a little.
 func mutate(t *rapid.T, data []byte) []byte {
 	data = bytes.Clone(data)
 	for range rapid.IntRange(1, 3).Draw(t, "edits") {
 		i := rapid.IntRange(0, len(data)-1).Draw(t, "at")
+		if rapid.Bool().Draw(t, "case") {
+			end := min(i+rapid.IntRange(1, 20).Draw(t, "letters"), len(data))
+			copy(data[i:end], upper(data[i:end]))
+			continue
+		}
 		part := rapid.SampledFrom([]string{
 			"", "null", "0", "-0", "01", "1.0", "1e3", "-1", "{", "}", "[", "]", ",", ":", `"`, `\`, `\u00`, `\ud800`, "\xff", "true", "nul",
 			"18446744073709551616", `"a":1,`, " ", "\t", "\x00",

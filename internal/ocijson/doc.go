@@ -25,8 +25,10 @@
 //
 //   - a field that stands twice, and a map key that stands twice, are refused. encoding/json takes the last (and merges objects),
 //     other parsers the first;
-//   - a name that differs from a known one only in case ("Seccomp") is refused. encoding/json, and so runc, takes it for the field;
-//     crun and every case-sensitive reader ignores it, and starts a container without the filter;
+//   - a name that is written in other case than it should ("Seccomp", "CPU") is the field, as for encoding/json and so for runc, whose callers
+//     write such names. Where both stand in one object that is a field that stands twice, and refused: encoding/json would mix them, and a
+//     case-sensitive reader would see the one alone. Case is that of ASCII letters; what only Unicode folds to a name (the Kelvin sign
+//     to a k), which encoding/json takes too, is refused. Keys of maps are never folded;
 //   - bytes that are not UTF-8, and halves of surrogate pairs, are refused rather than replaced: a path with U+FFFD in it is not the
 //     path that was meant;
 //   - values nest at most [MaxDepth] deep, and all arrays and maps together hold at most [MaxElements] elements, which bounds the

@@ -13,7 +13,7 @@ const (
 	classType                   // JSON, but not what the field holds
 	classRange                  // an integer that does not fit
 	classDuplicate              // a field or key that stands twice
-	classCase                   // a name that differs from a known one in case only
+	classCase                   // a name that Unicode's case folding makes a known one, and ASCII's does not
 	classUnicode                // not UTF-8, or half a surrogate pair
 	classDepth                  // nested too deep
 	classCount                  // too many elements
