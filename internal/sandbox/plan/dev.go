@@ -39,7 +39,8 @@ func (b *builder) dev() error {
 	return nil
 }
 
-// A device of the spec with the default ones, each path once; the spec's word counts.
+// A device of the spec with the default ones, each path once; the spec's word counts, and a mount on the very path counts most: people
+// mount /dev/urandom on /dev/random.
 type device struct {
 	rootfs.Device
 	uid, gid uint32
@@ -48,11 +49,17 @@ type device struct {
 func (b *builder) devices() []device {
 	var list []device
 	seen := map[string]bool{}
+	for i := range b.spec.Mounts {
+		if p, err := rootfs.CleanDestination(b.spec.Mounts[i].Destination); err == nil {
+			seen[p] = true
+		}
+	}
 	if b.spec.Linux != nil {
 		for i := range b.spec.Linux.Devices {
-			d := specDevice(&b.spec.Linux.Devices[i])
-			seen[d.Path] = true
-			list = append(list, d)
+			if d := specDevice(&b.spec.Linux.Devices[i]); !seen[d.Path] {
+				seen[d.Path] = true
+				list = append(list, d)
+			}
 		}
 	}
 	for _, d := range rootfs.DefaultDevices() {

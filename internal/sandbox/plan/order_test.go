@@ -8,6 +8,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // compiled is the plan of the default spec with changes, for create.
@@ -59,5 +60,24 @@ func TestOnlyTheOldRootIsMadeSlave(t *testing.T) {
 	})
 	if hidden := step(p, "umount2"); slave < 0 || hidden < slave {
 		t.Errorf("mounts become slaves in step %d, and are unmounted in %d", slave+1, hidden+1)
+	}
+}
+
+// A mount on the path of a device takes its place, whether that is a default one or of the spec.
+func TestMountOnADevice(t *testing.T) {
+	p := compiled(t, func(s *specs.Spec) {
+		for _, dest := range []string{"/dev/random", "/dev/fuse"} {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: dest, Type: "bind", Source: "/etc/hosts", Options: []string{"bind"}})
+		}
+		s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229}, {Path: "/dev/kvm", Type: "c", Major: 10, Minor: 232}}
+	}, nil)
+	made := map[string]bool{}
+	for _, o := range p.Ops {
+		if o.Call == "mknodat" && o.Args[2].Num&unix.S_IFMT == unix.S_IFCHR {
+			made[o.Args[1].Str] = true
+		}
+	}
+	if made["random"] || made["fuse"] || !made["kvm"] || !made["null"] {
+		t.Errorf("devices made: %v", made)
 	}
 }
