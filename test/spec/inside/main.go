@@ -20,10 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The report is about the first thread: the others are its children, and a scheduling flag or two is not inherited.
-func init() { runtime.LockOSThread() }
-
 func main() {
+	runtime.LockOSThread() // the report is about the first thread: the others are its children, and a scheduling flag or two is not inherited
 	if len(os.Args) < 2 {
 		fmt.Fprintln(os.Stderr, "usage: inside report | try STEP... | hold N | call NR ARG... | int80 NR")
 		os.Exit(2)
