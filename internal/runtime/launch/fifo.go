@@ -47,8 +47,9 @@ func Waiting(dir string, pid int) bool {
 	return err == nil && strings.HasPrefix(exe, sealedName)
 }
 
-// saveSteps notes the reasons of the steps that follow the wait, one per line, so that Start can name one that fails.
-func saveSteps(dir string, ops []op.Op) error {
+// saveSteps notes the reasons of the steps that follow the wait, one per line, so that Start can name one that fails. The child counts before
+// steps more than there are ops.
+func saveSteps(dir string, ops []op.Op, before int) error {
 	first := len(ops)
 	for i := range ops {
 		if ops[i].Call == "write" && strings.HasSuffix(ops[i].Why, "created") {
@@ -58,7 +59,7 @@ func saveSteps(dir string, ops []op.Op) error {
 	var b strings.Builder
 	for i := first; i < len(ops); i++ {
 		o := &ops[i]
-		b.WriteString(strconv.Itoa(i) + "\t" + o.Call + "\t" + line(o.Why) + "\t" + line(o.Hint) + "\n")
+		b.WriteString(strconv.Itoa(i+before) + "\t" + strconv.Itoa(i+1) + "\t" + o.Call + "\t" + line(o.Why) + "\t" + line(o.Hint) + "\n")
 	}
 	path := filepath.Join(dir, stepsFile)
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -144,7 +145,7 @@ func failedStep(dir string, msg []byte) error {
 	}
 	step := binary.LittleEndian.Uint64(msg[8:])
 	errno := syscall.Errno(binary.LittleEndian.Uint64(msg[16:]))
-	call, why, hint := stepNote(dir, int(step))
+	number, call, why, hint := stepNote(dir, int(step))
 	kind := errdef.Internal
 	if call == "execve" {
 		kind = errdef.Denied
@@ -152,21 +153,22 @@ func failedStep(dir string, msg []byte) error {
 			kind = errdef.NotFound
 		}
 	}
-	return errdef.WithHint(errdef.Errorf(kind, "start: %s: step %d %s: %w", why, step+1, call, errno), hint)
+	return errdef.WithHint(errdef.Errorf(kind, "start: %s: step %s %s: %w", why, number, call, errno), hint)
 }
 
-func stepNote(dir string, step int) (call, why, hint string) {
+// stepNote returns what saveSteps noted: the number that `explain` gives the step, and what it is.
+func stepNote(dir string, step int) (number, call, why, hint string) {
 	b, err := os.ReadFile(filepath.Join(dir, stepsFile))
 	if err == nil {
 		prefix := strconv.Itoa(step) + "\t"
 		for l := range strings.Lines(string(b)) {
 			if rest, ok := strings.CutPrefix(strings.TrimSuffix(l, "\n"), prefix); ok {
-				parts := strings.SplitN(rest, "\t", 3)
-				if len(parts) == 3 {
-					return parts[0], parts[1], parts[2]
+				parts := strings.SplitN(rest, "\t", 4)
+				if len(parts) == 4 {
+					return parts[0], parts[1], parts[2], parts[3]
 				}
 			}
 		}
 	}
-	return "", "a step after the wait", ""
+	return "?", "", "a step after the wait", ""
 }

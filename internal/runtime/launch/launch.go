@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
@@ -231,7 +232,7 @@ func (r *run) ready() error {
 			return err
 		}
 	}
-	return saveSteps(r.o.Dir, r.plan.Ops)
+	return saveSteps(r.o.Dir, r.plan.Ops, r.p.Before())
 }
 
 func (r *run) descriptor(ev forkexec.Event) error {
@@ -263,7 +264,10 @@ func translate(err error, p *specs.Process) error {
 		return err
 	}
 	name := strconv.Quote(p.Args[0])
-	isProgram := step.Op.Call == "execve" || step.Op.Call == "faccessat2" || step.Op.Call == "check" && step.Errno == unix.ENOENT
+	if strings.HasPrefix(step.Op.Why, "startContainer hook") {
+		return err
+	}
+	isProgram := step.Op.Call == "execve" || step.Op.Call == "faccessat2" || step.Op.Call == "check" && (step.Errno == unix.ENOENT || step.Errno == unix.EISDIR)
 	if !isProgram {
 		return err
 	}

@@ -53,6 +53,9 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // FD is the parent's end of the socket, to be polled: Next will not block when it is readable. It stays the Process's own.
 func (p *Process) FD() int { return p.sync }
 
+// Before returns how many steps of this package's own come before the first op: a failure that the child reports elsewhere counts them.
+func (p *Process) Before() int { return p.before }
+
 // Next waits for the next event. A failed op is a *StepError.
 func (p *Process) Next() (Event, error) {
 	for {

@@ -99,6 +99,12 @@ const (
 	StatxMntID = 144
 )
 
+// StatxPath is Statx of a path, links followed.
+func StatxPath(dir Arg, path, mem string) Op {
+	const mode = 0x3 // STATX_TYPE | STATX_MODE
+	return call("statx", unix.SYS_STATX, dir, Str(path), Num(0), Flag(uint32(mode), "STATX_TYPE|STATX_MODE"), Addr(mem, 0))
+}
+
 // Statx is statx(2) of the file behind a descriptor into a memory of StatxSize bytes.
 func Statx(fd Arg, mem string) Op {
 	const basic = 0x7ff // STATX_BASIC_STATS

@@ -235,6 +235,9 @@ func (b *builder) lookup(p *specs.Process) []string {
 	if strings.Contains(name, "/") {
 		b.add(op.Faccessat2(op.AtCwd, name, unix.X_OK).Because("process.args[0] is a program that the user may execute").
 			Hinted("the program must be in the image, and executable for the user of the process"))
+		b.directory(name, "", "file")
+		b.add(op.Check("zero", 0, ^uint64(0), 1, unix.EISDIR).Because("exec: " + strconv.Quote(name) + ": is a directory"))
+		b.here("file")
 		return []string{name}
 	}
 	var list []string
@@ -251,16 +254,27 @@ func (b *builder) lookup(p *specs.Process) []string {
 		cell := "no" + itoa(i)
 		next := "look" + itoa(i+1)
 		b.mem(op.Mem{Name: cell, Size: 8, Init: words(1)})
-		try := op.Faccessat2(op.AtCwd, c, unix.X_OK).To(op.Slot(cell)).Else(op.AnyErrno, next).Then("found").Because("is process.args[0] here")
+		try := op.Faccessat2(op.AtCwd, c, unix.X_OK).To(op.Slot(cell)).Else(op.AnyErrno, next).Because("is process.args[0] here")
 		if i > 0 {
 			try = try.Named("look" + itoa(i))
 		}
 		b.add(try)
+		b.directory(c, next, "found")
 	}
 	b.add(op.Check("zero", 0, ^uint64(0), 1, unix.ENOENT).Named("look" + itoa(len(list))).
 		Because("exec: " + strconv.Quote(name) + ": executable file not found in $PATH"))
 	b.here("found")
 	return list
+}
+
+// directory goes on at one label if a path is that of a directory, which counts as executable for access(2), and at another if not.
+func (b *builder) directory(path, yes, no string) {
+	stat := b.scratch("statx", op.StatxSize)
+	b.add(
+		op.StatxPath(op.AtCwd, path, stat).Because("file or directory"),
+		op.Check(stat, statxWord(op.StatxMode), unix.S_IFMT<<statxShift(op.StatxMode), unix.S_IFDIR<<statxShift(op.StatxMode), 0).
+			Else(op.AnyErrno, no).Then(yes).Because("file or directory"),
+	)
 }
 
 // pathVar returns PATH of the process's environment, and where there is none, what runc and the shells take.

@@ -1,0 +1,172 @@
+package launch_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The test binary is also the program of the containers: its first argument says what to do there.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "container-exit":
+			os.Exit(7)
+		case "container-stat": // writes what stat says of the second argument to /out
+			var st unix.Stat_t
+			if err := unix.Stat(os.Args[2], &st); err != nil {
+				os.Exit(1)
+			}
+			if os.WriteFile("/out", []byte{byte(st.Mode), byte(st.Mode >> 8), byte(st.Uid)}, 0o600) != nil {
+				os.Exit(2)
+			}
+			os.Exit(7)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// A box is a bundle with this test binary as /bin/init.
+type box struct {
+	dir  string // of the bundle, the state directory and the root file system
+	spec *specs.Spec
+}
+
+// newBox makes a bundle that runs /bin/init with args, as root of namespaces of its own and in the caller's cgroups.
+func newBox(t *testing.T, args ...string) *box {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	b := &box{dir: t.TempDir(), spec: bundle.Default(false)}
+	for dir := b.dir; strings.HasPrefix(dir, os.TempDir()) && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil { // a user namespace's root passes here
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"bin", "proc", "sys", "dev", "data"} {
+		if err := os.MkdirAll(b.path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	out, err := os.OpenFile(b.path("bin/init"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, program); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := b.spec.Process
+	p.Terminal, p.Args, p.Env = false, append([]string{"init"}, args...), []string{"PATH=/bin"}
+	b.spec.Root.Path, b.spec.Root.Readonly = b.path("/"), false
+	mounts := b.spec.Mounts[:0]
+	for _, m := range b.spec.Mounts {
+		if m.Type != "cgroup" {
+			mounts = append(mounts, m)
+		}
+	}
+	b.spec.Mounts = mounts
+	return b
+}
+
+// path is where a file of the root file system is on the host.
+func (b *box) path(name string) string { return filepath.Join(b.dir, "rootfs", name) }
+
+// userNS gives the container the ids from 100000 on, and the files of its root.
+func (b *box) userNS(t *testing.T) {
+	t.Helper()
+	l := b.spec.Linux
+	l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	l.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 1000}}
+	l.GIDMappings = l.UIDMappings
+	err := filepath.WalkDir(b.path("/"), func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, 100000, 100000))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *box) create(t *testing.T, run bool) (*launch.Child, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	child, err := launch.Create(ctx, &launch.Options{
+		ID: "launch-test", Bundle: b.dir, Dir: b.dir, Spec: b.spec, Run: run,
+		State: func(string, int) []byte { return []byte("{}") },
+	})
+	if err == nil {
+		t.Cleanup(child.Kill)
+	}
+	return child, err
+}
+
+// run runs the program to its end, which must be that of container-exit or container-stat.
+func (b *box) run(t *testing.T) {
+	t.Helper()
+	child, err := b.create(t, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ws, err := child.Wait(); err != nil || ws.ExitStatus() != 7 {
+		t.Fatalf("status %#x, %v", ws, err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	newBox(t, "container-exit").run(t)
+}
+
+func TestRunInUserNamespace(t *testing.T) {
+	b := newBox(t, "container-exit")
+	b.userNS(t)
+	b.run(t)
+}
+
+// A directory counts as executable for access(2): it must neither be found for a program in PATH nor pass for one.
+func TestDirectoryIsNoProgram(t *testing.T) {
+	b := newBox(t, "container-exit")
+	if err := os.MkdirAll(b.path("data/init"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.spec.Process.Env = []string{"PATH=/data:/bin"}
+	b.run(t)
+	b.spec.Process.Args = []string{"/data"}
+	if _, err := b.create(t, false); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("create with a directory as the program: %v", err)
+	}
+}
+
+// What fails after the wait is named as in the plan.
+func TestStartNamesTheStep(t *testing.T) {
+	b := newBox(t)
+	if err := os.WriteFile(b.path("bin/garbage"), []byte("\x00\x01"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.spec.Process.Args = []string{"garbage"}
+	if _, err := b.create(t, false); err != nil {
+		t.Fatal(err)
+	}
+	err := launch.Start(t.Context(), b.dir)
+	if err == nil || !strings.Contains(err.Error(), "execve: exec format error") {
+		t.Errorf("start: %v", err)
+	}
+}
