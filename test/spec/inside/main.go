@@ -75,6 +75,8 @@ func try(step []string) error {
 		defer f.Close()
 		_, err = f.Read(make([]byte, 16))
 		return err
+	case "openr":
+		return opened(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0))
 	case "open":
 		return opened(unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0))
 	case "write": // write:PATH[:TEXT]
