@@ -74,9 +74,6 @@ test-script: build ## the command line, test/script/*.txtar
 test-spec: build ## the runtime specification, field by field
 	$(SUITE) ./test/spec/...
 
-test-spec: build ## the runtime specification, field by field, from inside
-	$(SUITE) ./test/spec/...
-
 test-conformance: build ## against runc, crun, libseccomp, podman, containerd
 	$(SUITE) ./test/conformance/...
 
