@@ -109,6 +109,33 @@ func TestFilesArrive(t *testing.T) {
 	}
 }
 
+// More descriptors arrive than one message carries, each under its own name.
+func TestManyFilesArrive(t *testing.T) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	files := map[string]int{"z": pipe[1]}
+	for i := range 2*maxRights + 3 {
+		files["f"+itoa(i)] = pipe[0]
+	}
+	p, err := Start(0, -1, 3, &Command{Ops: []op.Op{op.Write(op.Fd("z"), "hello"), op.Exit(0)}, Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if ev, err := p.Next(); err != nil || ev.Kind != Executed {
+		t.Fatal(ev, err)
+	}
+	_, _ = p.Wait()
+	b := make([]byte, 8)
+	if n, err := unix.Read(pipe[0], b); err != nil || string(b[:n]) != "hello" {
+		t.Fatalf("%q, %v", b, err)
+	}
+}
+
 func TestUnknownDescriptorAndLabel(t *testing.T) {
 	for _, o := range []op.Op{op.Close(op.Fd("nobody")), op.Umask(0).Then("nowhere")} {
 		if p, err := Start(0, -1, 3, &Command{Ops: []op.Op{o}}); err == nil {

@@ -3,6 +3,7 @@ package forkexec
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -109,6 +110,7 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 		names = append(names, name)
 		have[name] = true
 	}
+	slices.Sort(names) // mount trees come last, and with them the numbers that closing up to a fixed one may leave out
 	first, mems := receive(names)
 	ops := append(first, c.Ops...)
 	main, err := link(ops, append(mems, c.Mems...), b.highFD, have)
@@ -135,12 +137,14 @@ func (b *Birth) Run(c *Command) (*Process, error) {
 	b.closeChild()
 	p := &Process{PID: b.pid, PIDFD: b.pidfd, sync: b.sync, ops: c.Ops, before: len(first), memory: b.memory}
 	err = p.Continue()
-	if err == nil && len(names) > 0 {
-		fds := make([]int, len(names))
-		for i, name := range names {
+	for part := range slices.Chunk(names, maxRights) {
+		fds := make([]int, len(part))
+		for i, name := range part {
 			fds[i] = c.Files[name]
 		}
-		err = p.SendFDs(fds...)
+		if err == nil {
+			err = p.SendFDs(fds...)
+		}
 	}
 	if err != nil {
 		p.Kill()
@@ -176,29 +180,33 @@ func (b *Birth) closeChild() {
 // fileCell is the prefix of the cells in which the numbers of received descriptors stand.
 const fileCell = "file."
 
+// maxRights is how many descriptors one message carries: SCM_MAX_FD of net/scm.h is 253.
+const maxRights = 250
+
 // receive makes the ops that take the descriptors of the list from the parent: recvmsg(2) with SCM_RIGHTS, and then each number from the
 // control message, where they stand as 32-bit words behind a header of 16 bytes, into its cell.
-func receive(names []string) ([]op.Op, []op.Mem) {
-	if len(names) == 0 {
-		return nil, nil
-	}
-	size := unix.CmsgSpace(4 * len(names))
-	header := make([]byte, 56) // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags
-	header[24] = 1
-	binary.LittleEndian.PutUint64(header[40:], uint64(size))
-	mems := []op.Mem{
-		{Name: "rights", Size: size},
-		{Name: "byte", Size: 8},
-		{Name: "iovec", Size: 16, Init: []byte{0, 0, 0, 0, 0, 0, 0, 0, 1}, Relocs: []op.Reloc{{Off: 0, Arg: op.Addr("byte", 0)}}},
-		{Name: "message", Size: 56, Init: header, Relocs: []op.Reloc{{Off: 16, Arg: op.Addr("iovec", 0)}, {Off: 32, Arg: op.Addr("rights", 0)}}},
-	}
-	ops := []op.Op{
-		op.Raw("recvmsg", unix.SYS_RECVMSG, op.Fd(op.SyncFile), op.Addr("message", 0), op.Num(0)).To("got"),
-		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
-		op.Check("rights", 0, ^uint64(0), uint64(16+4*len(names)), unix.EMFILE), // fewer came: no room in the table
-	}
-	for i, name := range names {
-		ops = append(ops, op.Copy32Mem("rights", 16+4*i, fileCell+name, 0))
+func receive(names []string) (ops []op.Op, mems []op.Mem) {
+	for part := range slices.Chunk(names, maxRights) {
+		id := strconv.Itoa(len(mems))
+		rights, byte1, iovec, message := "rights"+id, "byte"+id, "iovec"+id, "message"+id
+		size := unix.CmsgSpace(4 * len(part))
+		header := make([]byte, 56) // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags
+		header[24] = 1
+		binary.LittleEndian.PutUint64(header[40:], uint64(size))
+		mems = append(mems,
+			op.Mem{Name: rights, Size: size},
+			op.Mem{Name: byte1, Size: 8},
+			op.Mem{Name: iovec, Size: 16, Init: []byte{0, 0, 0, 0, 0, 0, 0, 0, 1}, Relocs: []op.Reloc{{Off: 0, Arg: op.Addr(byte1, 0)}}},
+			op.Mem{Name: message, Size: 56, Init: header, Relocs: []op.Reloc{{Off: 16, Arg: op.Addr(iovec, 0)}, {Off: 32, Arg: op.Addr(rights, 0)}}},
+		)
+		ops = append(ops,
+			op.Raw("recvmsg", unix.SYS_RECVMSG, op.Fd(op.SyncFile), op.Addr(message, 0), op.Num(0)).To("got"),
+			op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
+			op.Check(rights, 0, ^uint64(0), uint64(16+4*len(part)), unix.EMFILE), // fewer came: no room in the table
+		)
+		for i, name := range part {
+			ops = append(ops, op.Copy32Mem(rights, 16+4*i, fileCell+name, 0))
+		}
 	}
 	return ops, mems
 }

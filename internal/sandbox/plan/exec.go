@@ -36,6 +36,7 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 		spec.Linux = &l
 	}
 	b := newBuilder(&Input{Spec: &spec, ID: in.ID, Facts: in.Facts, Run: true, PreserveFDs: in.PreserveFDs, Filter: in.Filter})
+	b.joining = true
 	if err := b.sortNamespaces(); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ func (b *builder) filesystem() error {
 	}
 	b.protectPaths()
 	if b.spec.Root.Readonly {
+		if clean(b.spec.Process.Cwd) != "" {
+			b.add(op.Close(op.At(b.target(b.spec.Process.Cwd, true, "process.cwd, made while that is possible"))))
+		}
 		b.add(op.MountSetattr(op.At(root), false, unix.MOUNT_ATTR_RDONLY, 0, 0).Because("root.readonly"))
 	}
 	b.enterRoot(propagation)

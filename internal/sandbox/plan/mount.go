@@ -246,7 +246,7 @@ func (b *builder) bind(i int, m *specs.Mount, dest string, o *rootfs.Options) er
 // bindTree gives a detached copy of the mount at source: made by the child, or by the parent where the child's user namespace has no
 // right to it or it is to be shown through a mapping.
 func (b *builder) bindTree(i int, m *specs.Mount, source string, o *rootfs.Options) (op.Arg, error) {
-	want := FileWant{Name: "mount." + itoa(i), Kind: Tree, Path: source, Recursive: o.BindRec, NoFollow: o.SrcNoFollow}
+	want := FileWant{Name: "tree." + itoa(i), Kind: Tree, Path: source, Recursive: o.BindRec, NoFollow: o.SrcNoFollow}
 	if o.IDMap || len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 		want.Kind, want.MapRec, want.UIDs, want.GIDs = TreeIDMap, o.IDMapRec, m.UIDMappings, m.GIDMappings
 		if len(want.UIDs)+len(want.GIDs) == 0 && b.spec.Linux != nil {

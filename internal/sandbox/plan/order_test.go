@@ -81,3 +81,43 @@ func TestMountOnADevice(t *testing.T) {
 		t.Errorf("devices made: %v", made)
 	}
 }
+
+// process.cwd is made before the root becomes read-only, and never by a process that only joins.
+func TestMissingWorkingDirectory(t *testing.T) {
+	edit := func(s *specs.Spec) { s.Root.Readonly, s.Process.Cwd = true, "/srv/new" }
+	isMade := func(o op.Op) bool { return o.Call == "mkdirat" && o.Args[1].Str == "new" }
+	p := compiled(t, edit, nil)
+	made := slices.IndexFunc(p.Ops, isMade)
+	readonly := slices.IndexFunc(p.Ops, func(o op.Op) bool { return o.Why == "root.readonly" })
+	if made < 0 || readonly < made {
+		t.Errorf("the directory is made in step %d, the root read-only in %d", made+1, readonly+1)
+	}
+	spec := bundle.Default(false)
+	edit(spec)
+	p, err := plan.CompileExec(&plan.ExecInput{Spec: spec, Process: spec.Process, ID: "c1", Facts: facts()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made := slices.IndexFunc(p.Ops, isMade); made >= 0 {
+		t.Errorf("exec makes the directory: %s", p.Ops[made])
+	}
+}
+
+// However many directories are missing, as many descriptors are closed as were opened on the way.
+func TestWayToATargetIsClosed(t *testing.T) {
+	p := compiled(t, func(s *specs.Spec) {
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/a/b/c/d", Type: "bind", Source: "/srv/data", Options: []string{"bind"}})
+	}, nil)
+	open := map[string]bool{}
+	for _, o := range p.Ops {
+		switch {
+		case o.Call == "openat2" && o.Why == "the directory on the way to /a/b/c/d":
+			open[string(o.Out)] = true
+		case o.Call == "close":
+			delete(open, o.Args[0].Str)
+		}
+	}
+	if len(open) != 0 {
+		t.Errorf("left open: %v", open)
+	}
+}

@@ -154,6 +154,7 @@ type builder struct {
 	nullDev  bool
 	readonly []op.Slot // tmpfs mounts that become read-only at the end
 	forked   bool
+	joining  bool // exec
 	forkLate bool // exec: the fork into the pid namespace is the last step but a few
 	files    map[string]bool
 }

@@ -116,8 +116,15 @@ func (b *builder) labels(keyring bool) {
 
 // workdir enters process.cwd through a descriptor that was resolved inside the root. If root may not enter it, as in a user namespace or
 // on a network file system, the user of the process tries again: the returned slot is the directory then, "" when there is nothing to try.
+// A directory that is missing is made for the container's own process, but not for one that joins it.
 func (b *builder) workdir(p *specs.Process) op.Slot {
-	t := b.target(p.Cwd, true, "process.cwd")
+	var t op.Slot
+	if b.joining && clean(p.Cwd) != "" {
+		t = b.slot("t")
+		b.add(op.InRoot(root, clean(p.Cwd), 0).To(t).Because("process.cwd").Hinted("the working directory must be in the container"))
+	} else {
+		t = b.target(p.Cwd, true, "process.cwd")
+	}
 	if clean(p.Cwd) == "" {
 		b.add(op.Fchdir(op.At(t)).Because("process.cwd"))
 		return ""

@@ -27,6 +27,7 @@ func (b *builder) target(p string, dir bool, why string) op.Slot {
 	b.add(op.InRoot(root, rel, 0).To(t).Else(unix.ENOENT, "").Then(have).Because(why))
 	parts := strings.Split(rel, "/")
 	parent := op.At(root)
+	var passed []op.Op
 	for i, part := range parts {
 		last := i == len(parts)-1
 		if last && !dir {
@@ -40,9 +41,11 @@ func (b *builder) target(p string, dir bool, why string) op.Slot {
 			d := b.slot("d")
 			b.add(op.InRoot(root, strings.Join(parts[:i+1], "/"), unix.O_DIRECTORY).To(d).Because("the directory on the way to " + p))
 			parent = op.At(d)
+			passed = append(passed, op.Close(parent))
 		}
 	}
 	b.add(op.InRoot(root, rel, 0).To(t).Because(why).Hinted(p + " is a link to nothing inside the image: remove it or make what it names"))
+	b.add(passed...)
 	b.here(have)
 	return t
 }
