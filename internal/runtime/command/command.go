@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"golang.org/x/sys/unix"
 )
 
 // Name is the program's.
@@ -122,6 +123,9 @@ func (c *command) main(inv *invocation, args []string) int {
 		err = c.count(rest)
 	}
 	if err == nil {
+		err = enoughDescriptors(c.name)
+	}
+	if err == nil {
 		inv.flags, inv.args = flags, rest
 		inv.rt, err = inv.global.runtime(inv.log)
 	}
@@ -138,6 +142,22 @@ func (c *command) main(inv *invocation, args []string) int {
 		return c.failure
 	}
 	return exitError
+}
+
+// enoughDescriptors refuses to begin what would run out of descriptors half-way: what has been made can then not be taken back. The Go
+// runtime has raised the soft limit to the hard one already.
+func enoughDescriptors(name string) error {
+	least := uint64(32)
+	switch name {
+	case "create", "run", "exec":
+		least = 192 // a starting container uses up to 128 and those that are preserved, and this program some for each cgroup hierarchy
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= least {
+		return nil
+	}
+	err := errdef.Errorf(errdef.Unavailable, "the limit of open files is %d, and at least %d are needed", limit.Cur, least)
+	return errdef.WithHint(err, "raise it with ulimit -n (RLIMIT_NOFILE)")
 }
 
 // prefixed names the command in front of an error that does not begin with its name.
