@@ -2,6 +2,7 @@ package launch
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"golang.org/x/sys/unix"
@@ -16,10 +17,45 @@ const maxDepth = 512
 func copyUp(from, to int) error {
 	defer unix.Close(from)
 	defer unix.Close(to)
-	if err := copyDir(from, to, 0); err != nil {
+	var st unix.Stat_t
+	err := unix.Fstat(to, &st)
+	if err == nil {
+		err = asOwner(int(st.Uid), int(st.Gid), func() error { return copyDir(from, to, 0) })
+	}
+	if err != nil {
 		return errdef.Errorf(errdef.KindOf(err), "tmpcopyup: %w", err)
 	}
 	return nil
+}
+
+// asOwner calls what makes files as somebody else, and keeps its capabilities: a file system of a user namespace takes no file from a user
+// whom that does not map (EOVERFLOW, open(2)). Only the file system ids of a thread of its own change, which ends (setfsuid(2)).
+func asOwner(uid, gid int, what func() error) error {
+	if uid == unix.Geteuid() && gid == unix.Getegid() {
+		return what()
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
+		done <- func() error {
+			hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var caps [2]unix.CapUserData
+			if err := unix.Capget(&hdr, &caps[0]); err != nil {
+				return err
+			}
+			if err := unix.Setfsgid(gid); err != nil {
+				return err
+			}
+			if err := unix.Setfsuid(uid); err != nil {
+				return err
+			}
+			if err := unix.Capset(&hdr, &caps[0]); err != nil { // the change took some from the effective set (capabilities(7))
+				return err
+			}
+			return what()
+		}()
+	}()
+	return <-done
 }
 
 func copyDir(from, to, depth int) error {

@@ -170,3 +170,55 @@ func TestStartNamesTheStep(t *testing.T) {
 		t.Errorf("start: %v", err)
 	}
 }
+
+// What tmpcopyup copies belongs to whom it belonged, in a user namespace too, whose tmpfs takes no file from the host's root.
+func TestCopyUp(t *testing.T) {
+	for name, mapped := range map[string]bool{"host's ids": false, "user namespace": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t, "container-stat", "/data/sub/file")
+			file := b.path("data/sub/file")
+			if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte("x"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			owner := 7
+			if mapped {
+				b.userNS(t)
+				owner = 100007
+			}
+			if err := os.Chown(file, owner, owner); err != nil {
+				t.Fatal(err)
+			}
+			b.spec.Mounts = append(b.spec.Mounts, specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}})
+			b.run(t)
+			out, err := os.ReadFile(b.path("out"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mode := int(out[0]) | int(out[1])<<8; mode != unix.S_IFREG|0o640 || out[2] != 7 {
+				t.Errorf("mode %o, owner %d", mode, out[2])
+			}
+			if id := unix.Geteuid(); id != 0 {
+				t.Errorf("this process runs as %d now", id)
+			}
+		})
+	}
+}
+
+// A low limit of open files is the program's and does not keep it from being started.
+func TestFewOpenFiles(t *testing.T) {
+	b := newBox(t, "container-exit")
+	b.spec.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 16, Hard: 16}}
+	child, err := b.create(t, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := launch.Start(t.Context(), b.dir); err != nil {
+		t.Fatal(err)
+	}
+	if ws, err := child.Wait(); err != nil || ws.ExitStatus() != 7 {
+		t.Fatalf("status %#x, %v", ws, err)
+	}
+}
