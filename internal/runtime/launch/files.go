@@ -78,7 +78,11 @@ func (f *files) openOne(w *plan.FileWant) (int, error) {
 	case plan.InitPidfd:
 		return dup(f.initPidfd)
 	case plan.InitRoot:
-		return openFile(procfs.Path(f.initPID, "root"), unix.O_PATH|unix.O_DIRECTORY)
+		proc, err := procfs.Host()
+		if err != nil {
+			return -1, err
+		}
+		return proc.OpenLink(f.initPID, "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
 	}
 	return -1, errdef.Errorf(errdef.Internal, "plan: descriptor %q of kind %d", w.Name, w.Kind)
 }

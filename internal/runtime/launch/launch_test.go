@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "container-exit":
 			os.Exit(7)
+		case "container-wait":
+			time.Sleep(time.Minute)
 		case "container-stat": // writes what stat says of the second argument to /out
 			var st unix.Stat_t
 			if err := unix.Stat(os.Args[2], &st); err != nil {
@@ -220,5 +222,37 @@ func TestFewOpenFiles(t *testing.T) {
 	}
 	if ws, err := child.Wait(); err != nil || ws.ExitStatus() != 7 {
 		t.Fatalf("status %#x, %v", ws, err)
+	}
+}
+
+// Where the container has no mount namespace, a process that joins has its root directory all the same.
+func TestExecWithoutMountNamespace(t *testing.T) {
+	b := newBox(t, "container-wait")
+	l := b.spec.Linux
+	l.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}}
+	l.MaskedPaths, l.ReadonlyPaths, b.spec.Mounts, b.spec.Hostname = nil, nil, nil, ""
+	child, err := b.create(t, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := *b.spec.Process
+	process.Args = []string{"/bin/init", "container-stat", "/bin/init"}
+	joined, err := launch.Exec(t.Context(), &launch.ExecOptions{
+		ID: "launch-test", PID: child.PID, PIDFD: child.PIDFD, Spec: b.spec, Process: &process,
+		State: func(string, int) []byte { return []byte("{}") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer joined.Close()
+	if ws, err := joined.Wait(); err != nil || ws.ExitStatus() != 7 {
+		t.Errorf("status %#x, %v", ws, err)
+	}
+	if _, err := os.Stat(b.path("out")); err != nil {
+		t.Error(err)
+	}
+	b.spec.Process.Terminal = true
+	if _, err := b.create(t, true); err == nil || !strings.Contains(err.Error(), "process.terminal") {
+		t.Errorf("with a terminal: %v", err)
 	}
 }

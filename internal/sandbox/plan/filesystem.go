@@ -70,6 +70,10 @@ func (b *builder) chrootOnly(path string) error {
 		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "linux.namespaces: mounts, masked paths or a read-only root without a mount namespace"),
 			"add {\"type\": \"mount\"} to linux.namespaces: without it they would change the host")
 	}
+	if b.spec.Process.Terminal {
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "process.terminal: without a mount namespace"),
+			"add {\"type\": \"mount\"} to linux.namespaces: the terminal is one of the container's own devpts")
+	}
 	b.add(
 		op.Openat(op.AtCwd, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).To(root).Because("root.path"),
 		op.Fchdir(op.At(root)).Because("root.path"),
