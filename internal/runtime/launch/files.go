@@ -106,6 +106,12 @@ func openNamespace(w *plan.FileWant) (int, error) {
 		unix.Close(fd)
 		return -1, errdef.WithHint(errdef.Errorf(errdef.Invalid, "linux.namespaces: %q is not a namespace", w.Path), "the path must be a namespace file such as /proc/PID/ns/net")
 	}
+	var st, own unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && unix.Stat("/proc/self/ns/mnt", &own) == nil && st.Dev == own.Dev && st.Ino == own.Ino {
+		unix.Close(fd)
+		return -1, errdef.WithHint(errdef.Errorf(errdef.Invalid, "linux.namespaces: %q is the mount namespace of the runtime", w.Path),
+			"a container moves the root of its mount namespace and unmounts what was there: that would be the host's")
+	}
 	return fd, nil
 }
 

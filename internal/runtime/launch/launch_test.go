@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -254,5 +256,24 @@ func TestExecWithoutMountNamespace(t *testing.T) {
 	b.spec.Process.Terminal = true
 	if _, err := b.create(t, true); err == nil || !strings.Contains(err.Error(), "process.terminal") {
 		t.Errorf("with a terminal: %v", err)
+	}
+}
+
+// A container that joins the mount namespace of the runtime would pivot the host's root away. Lest this test does, it runs in a copy.
+func TestOwnMountNamespaceIsRefused(t *testing.T) {
+	const marker = "BULKHEAD_TEST_INSIDE"
+	if os.Getenv(marker) == "" && os.Geteuid() == 0 {
+		again := exec.Command("/proc/self/exe", "-test.run=^TestOwnMountNamespaceIsRefused$")
+		again.Env = append(os.Environ(), marker+"=1")
+		again.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		if out, err := again.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	b := newBox(t, "container-exit")
+	b.spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace, Path: "/proc/self/ns/mnt"}}
+	if _, err := b.create(t, true); err == nil || !strings.Contains(err.Error(), "is the mount namespace of the runtime") {
+		t.Fatalf("with the host's mount namespace: %v", err)
 	}
 }
