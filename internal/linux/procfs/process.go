@@ -16,11 +16,15 @@ type Stat struct {
 	PPID      int    // field 4
 	PGID      int    // field 5
 	SID       int    // field 6
+	Threads   int    // field 20
 	StartTime uint64 // field 22: clock ticks since boot; with the pid it names a process for good
 }
 
-// Dead reports whether the process has ended, reaped or not.
-func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
+// Dead reports whether the process has ended, reaped or not. The state is that of the first thread alone: it is a zombie too when that one
+// called exit(2) and others go on.
+func (s Stat) Dead() bool {
+	return (s.State == 'Z' || s.State == 'X' || s.State == 'x') && s.Threads <= 1
+}
 
 // ParseStat parses /proc/PID/stat. The name is everything between the first "(" and the last ")", for a process may call itself
 // "a) R 1". Errors are of kind Internal.
@@ -34,7 +38,7 @@ func ParseStat(b []byte) (Stat, error) {
 	if s.PID, err = strconv.Atoi(string(bytes.TrimSpace(b[:open]))); err != nil {
 		return Stat{}, errdef.Errorf(errdef.Internal, "parse stat: pid in %.64q", b)
 	}
-	const first, last = 3, 22 // numbers of the fields as the manual counts
+	const first, threads, last = 3, 20, 22 // numbers of the fields as the manual counts
 	fields := bytes.Fields(b[end+1:])
 	if len(fields) < last-first+1 || len(fields[0]) != 1 {
 		return Stat{}, errdef.Errorf(errdef.Internal, "parse stat: %d fields after the name", len(fields))
@@ -44,6 +48,9 @@ func ParseStat(b []byte) (Stat, error) {
 		if *to, err = strconv.Atoi(string(fields[1+i])); err != nil {
 			return Stat{}, errdef.Errorf(errdef.Internal, "parse stat: field %d is %.32q", first+1+i, fields[1+i])
 		}
+	}
+	if s.Threads, err = strconv.Atoi(string(fields[threads-first])); err != nil {
+		return Stat{}, errdef.Errorf(errdef.Internal, "parse stat: field %d is %.32q", threads, fields[threads-first])
 	}
 	if s.StartTime, err = strconv.ParseUint(string(fields[last-first]), 10, 64); err != nil {
 		return Stat{}, errdef.Errorf(errdef.Internal, "parse stat: field %d is %.32q", last, fields[last-first])

@@ -165,7 +165,7 @@ func TestParseStat(t *testing.T) {
 		"42 (x)" + tail + "extra": "x",
 	} {
 		s, err := ParseStat([]byte(in))
-		want := Stat{PID: 42, Comm: comm, State: 'S', PPID: 7, PGID: 8, SID: 9, StartTime: 123456}
+		want := Stat{PID: 42, Comm: comm, State: 'S', PPID: 7, PGID: 8, SID: 9, Threads: 1, StartTime: 123456}
 		if err != nil || s != want {
 			t.Errorf("%q: got %+v, %v", in, s, err)
 		}
@@ -250,4 +250,16 @@ func FuzzParsers(f *testing.F) {
 		ParseStatus(b)
 		ParseCgroups(b)
 	})
+}
+
+// TestDead: the state is the first thread's, which may have ended while others go on.
+func TestDead(t *testing.T) {
+	for _, c := range []struct {
+		s    Stat
+		dead bool
+	}{{Stat{State: 'R', Threads: 1}, false}, {Stat{State: 'Z', Threads: 1}, true}, {Stat{State: 'Z', Threads: 2}, false}, {Stat{State: 'X'}, true}} {
+		if got := c.s.Dead(); got != c.dead {
+			t.Errorf("%+v: dead %v", c.s, got)
+		}
+	}
 }

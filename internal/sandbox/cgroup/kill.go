@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,9 +134,25 @@ func (g *Group) signal(d *dir, pids []int, still bool) {
 	}
 }
 
-// isIn reports whether the process is in the directory's cgroup or below it, by /proc/PID/cgroup.
+// isIn reports whether the process is in the directory's cgroup or below it. Its first thread may have ended, which v1 then shows in the
+// root, so that another one has to say it.
 func (d *dir) isIn(pid int) bool {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	proc := "/proc/" + strconv.Itoa(pid)
+	if d.holds(proc + "/cgroup") {
+		return true
+	}
+	tasks, err := os.Open(proc + "/task")
+	if err != nil {
+		return false
+	}
+	defer tasks.Close()
+	names, _ := tasks.Readdirnames(64) // all of one process are in the same cgroups, and few of them on their way out
+	return slices.ContainsFunc(names, func(tid string) bool { return d.holds(proc + "/task/" + tid + "/cgroup") })
+}
+
+// holds reports whether a file such as /proc/PID/cgroup names the directory's cgroup or one below it.
+func (d *dir) holds(file string) bool {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return false
 	}
