@@ -5,6 +5,7 @@
 //	inside hold N            touches N bytes of memory and prints "held"
 //	inside call NR ARG...    makes one system call and prints its result or the name of its errno
 //	inside int80 NR          makes one system call by the 32-bit entry of amd64
+//	inside headless          ends its first thread, and goes on in others
 //
 // It is one static file that needs nothing of the image. It is no part of the engine, and protects nothing.
 package main
@@ -16,6 +17,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +25,7 @@ import (
 func main() {
 	runtime.LockOSThread() // the report is about the first thread: the others are its children, and a scheduling flag or two is not inherited
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: inside report | try STEP... | hold N | call NR ARG... | int80 NR")
+		fmt.Fprintln(os.Stderr, "usage: inside report | try STEP... | hold N | call NR ARG... | int80 NR | headless")
 		os.Exit(2)
 	}
 	switch os.Args[1] {
@@ -37,6 +39,10 @@ func main() {
 		hold(number(os.Args[2]))
 	case "call":
 		fmt.Println(call(os.Args[2:]))
+	case "headless":
+		go func() { time.Sleep(time.Hour) }()
+		time.Sleep(10 * time.Millisecond) // until there is another thread
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 	case "int80":
 		fmt.Println(int80(uintptr(number(os.Args[2]))))
 	}
