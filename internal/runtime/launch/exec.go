@@ -106,7 +106,8 @@ func (o *ExecOptions) step(child *forkexec.Process, f *files) (done bool, err er
 		}
 		return false, o.Console(ev.FD)
 	case ev.Kind == op.MsgFetch:
-		l := &listener{spec: o.Spec, id: o.ID, pid: child.PID, pidfd: child.PIDFD, state: o.State, flag: f.flag}
+		l := &listener{spec: o.Spec, id: o.ID, pid: child.PID, pidfd: child.PIDFD, flag: f.flag}
+		l.state = func(string, int) []byte { return o.State("running", o.PID) } // the container's: the new process has its own pid beside it
 		return false, l.serve(ev.FD, child)
 	}
 	return false, errdef.Errorf(errdef.Internal, "the joining process sent a message of kind %d, number %d, which nobody knows", ev.Kind, ev.Number)
