@@ -76,19 +76,22 @@ func TestNotify(t *testing.T) {
 func TestNotifyRun(t *testing.T) {
 	t.Parallel()
 	b, l := notifyBox(t, probeWith(0, 0)...)
-	serve := func(a answer) chan bool {
+	serve := func(a answer, status specs.ContainerState) chan bool {
 		done := make(chan bool)
 		go func() {
 			defer close(done)
-			fd, _ := b.takeListener(l)
+			fd, s := b.takeListener(l)
 			defer fd.Close()
+			if s.State.Status != status || (s.Pid == s.State.Pid) != (status == specs.StateCreating) {
+				t.Errorf("%+v, want status %s and the container's own pid", s, status)
+			}
 			if err := a.give(fd, probe); err != nil {
 				t.Error(err)
 			}
 		}()
 		return done
 	}
-	done := serve(answer{value: 12})
+	done := serve(answer{value: 12}, specs.StateCreating)
 	if out := b.output(); out != "12\n" {
 		t.Errorf("run: %q", out)
 	}
@@ -102,7 +105,7 @@ func TestNotifyRun(t *testing.T) {
 	}()
 	b.up()
 	defer (<-taken).Close()
-	done = serve(answer{value: 34})
+	done = serve(answer{value: 34}, specs.StateRunning)
 	if out := b.ok(append([]string{"exec", b.id}, probeWith(0, 0)...)...).out; out != "34\n" {
 		t.Errorf("exec: %q", out)
 	}
