@@ -4,14 +4,14 @@ SHELL := /bin/bash
 GO ?= go
 PREFIX ?= /usr/local
 DESTDIR ?=
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= 0.1.0-dev+$(shell git describe --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 20s
 COUNT ?= 30
 
 export CGO_ENABLED := 0
 
 MODULE := github.com/bulkhead-engine/bulkhead
-BUILD := $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+BUILD := $(GO) build -trimpath -ldflags "-s -w -X $(MODULE)/internal/runtime/command.Version=$(VERSION)"
 TOOL := $(GO) tool -modfile=tools/go.mod
 PROGRAMS := $(notdir $(wildcard cmd/*))
 EMBEDDED := cmd/bulkhead-demo/embed/bulkhead-report
