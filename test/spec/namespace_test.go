@@ -33,9 +33,12 @@ var kinds = []struct {
 	file string
 	flag uintptr
 }{
-	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID}, {specs.NetworkNamespace, "net", unix.CLONE_NEWNET},
-	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS}, {specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
-	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS}, {specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP},
+	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID},
+	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET},
+	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS},
+	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
+	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
+	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP},
 	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME},
 }
 
