@@ -54,11 +54,34 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	for _, left := range leftovers(3 * time.Second) {
-		fmt.Println("left behind:", left)
+	left := leftovers(3 * time.Second)
+	for _, l := range left {
+		fmt.Println("left behind:", l)
 		code = 1
 	}
+	sweep(left)
 	return code
+}
+
+// sweep takes away what leftovers found, so that one failure is not the next run's, too. Mounts are gone already.
+func sweep(list []string) {
+	for _, left := range list {
+		if fields := strings.Fields(left); fields[0] == "process" {
+			if pid, err := strconv.Atoi(fields[1]); err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+	for range 100 { // until they have left their cgroups
+		groups := leftGroups()
+		for _, g := range groups {
+			_ = os.Remove(strings.TrimPrefix(g, "cgroup "))
+		}
+		if len(groups) == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // applets are the links to busybox in a bundle's /bin.
