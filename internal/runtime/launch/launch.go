@@ -161,6 +161,9 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 	}
 	switch ev.Kind {
 	case forkexec.Executed:
+		if !r.o.Run {
+			return false, r.ended()
+		}
 		return true, nil
 	case op.MsgFD:
 		return false, r.descriptor(ev)
@@ -190,7 +193,10 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return false, r.p.Continue()
+	if err = r.p.Continue(); errors.Is(err, unix.EPIPE) {
+		err = r.ended()
+	}
+	return false, err
 }
 
 // wait returns when the child has said something, or with the error of the interrupt.
@@ -212,6 +218,16 @@ func (i *Interrupt) wait(child int) error {
 			return nil
 		}
 	}
+}
+
+// ended says how a process ended that should wait for start by now.
+func (r *run) ended() error {
+	how := "without a word"
+	if ws, err := r.p.Wait(); err == nil && ws.Signaled() {
+		how = "by signal " + ws.Signal().String()
+	}
+	return errdef.WithHint(errdef.Errorf(errdef.Unavailable, "the container's process ended %s before it was created", how),
+		"linux.resources.memory.limit may be too low to make the container")
 }
 
 // prepared does what belongs to the time when the namespaces exist and the root does not.

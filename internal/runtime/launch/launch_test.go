@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 type box struct {
 	dir  string // of the bundle, the state directory and the root file system
 	spec *specs.Spec
+	born func(pid int) error // nil: nothing
 }
 
 // newBox makes a bundle that runs /bin/init with args, as root of namespaces of its own and in the caller's cgroups.
@@ -114,7 +115,7 @@ func (b *box) create(t *testing.T, run bool) (*launch.Child, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	child, err := launch.Create(ctx, &launch.Options{
-		ID: "launch-test", Bundle: b.dir, Dir: b.dir, Spec: b.spec, Run: run,
+		ID: "launch-test", Bundle: b.dir, Dir: b.dir, Spec: b.spec, Run: run, OnCreated: b.born,
 		State: func(string, int) []byte { return []byte("{}") },
 	})
 	if err == nil {
@@ -275,5 +276,15 @@ func TestOwnMountNamespaceIsRefused(t *testing.T) {
 	b.spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace, Path: "/proc/self/ns/mnt"}}
 	if _, err := b.create(t, true); err == nil || !strings.Contains(err.Error(), "is the mount namespace of the runtime") {
 		t.Fatalf("with the host's mount namespace: %v", err)
+	}
+}
+
+// A process that is killed on its way, as for want of memory, is no created container.
+func TestKilledBeforeCreated(t *testing.T) {
+	b := newBox(t, "container-exit")
+	b.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true"}}} // OnCreated is to run them, when the child waits
+	b.born = func(pid int) error { return unix.Kill(pid, unix.SIGKILL) }
+	if _, err := b.create(t, false); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("create: %v", err)
 	}
 }
