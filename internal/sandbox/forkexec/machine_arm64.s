@@ -63,6 +63,7 @@ failed:
 	ADD	$1, R23, R23
 	CMP	$128, R23
 	BLO	step
+decide:
 	MOVD	$0xffff, R10
 	MOVWU	64(R21), R9
 	CBZ	R9, report
