@@ -90,7 +90,13 @@ func (b *builder) join() {
 func Inside(argv, env []string, path string) *Plan {
 	p := &Plan{Files: []FileWant{{Name: "init", Kind: InitPidfd}}}
 	const all = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
-	p.Ops = append(p.Ops, op.Setns(op.Fd("init"), all).Because("into the container's mount, network, ipc and uts namespaces"))
+	p.Ops = append(p.Ops,
+		op.Setns(op.Fd("init"), all).Else(unix.EPERM, "rootless").Then("inside").Because("into the container's mount, network, ipc and uts namespaces"),
+		op.Setns(op.Fd("init"), all|unix.CLONE_NEWUSER).Named("rootless").Because("the runtime has the right only as the maker of the container's user namespace"),
+		op.Setresgid(0).Because("root of the user namespace"),
+		op.Setresuid(0).Because("root of the user namespace"),
+		op.Check("zero", 0, ^uint64(0), 0, 0).Named("inside").Because("inside"),
+	)
 	p.Ops = append(p.Ops, hostProgram(argv, env, path)...)
 	return p
 }

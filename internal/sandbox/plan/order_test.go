@@ -121,3 +121,15 @@ func TestWayToATargetIsClosed(t *testing.T) {
 		t.Errorf("left open: %v", open)
 	}
 }
+
+// Without rights on the host a hook gets into the container's namespaces through its user namespace, and only then.
+func TestInsideRootless(t *testing.T) {
+	p := plan.Inside([]string{"hook"}, nil, "/bin/hook")
+	first, second := p.Ops[0], p.Ops[1]
+	if first.Call != "setns" || first.Args[1].Num&unix.CLONE_NEWUSER != 0 || len(first.On) != 1 || first.On[0].Errno != unix.EPERM || first.On[0].Goto != second.Label {
+		t.Errorf("first %s", first)
+	}
+	if second.Call != "setns" || second.Args[1].Num&unix.CLONE_NEWUSER == 0 || first.Next == second.Label || first.Next == "" {
+		t.Errorf("then %s", second)
+	}
+}
