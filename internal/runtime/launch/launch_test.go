@@ -2,6 +2,7 @@ package launch_test
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"io"
 	"os"
@@ -53,6 +54,7 @@ func newBox(t *testing.T, args ...string) *box {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
+	needsNoLoader(t)
 	b := &box{dir: t.TempDir(), spec: bundle.Default(false)}
 	for dir := b.dir; strings.HasPrefix(dir, os.TempDir()) && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil { // a user namespace's root passes here
@@ -90,6 +92,21 @@ func newBox(t *testing.T, args ...string) *box {
 	}
 	b.spec.Mounts = mounts
 	return b
+}
+
+// needsNoLoader skips where this binary is linked dynamically, as the race detector wants it: it does not run in an empty root then.
+func needsNoLoader(t *testing.T) {
+	t.Helper()
+	self, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	for _, p := range self.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Skip("the test binary needs a dynamic loader")
+		}
+	}
 }
 
 // path is where a file of the root file system is on the host.

@@ -56,7 +56,7 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 	b.join()
 	b.labels(true)
 	b.add(op.Raw("keyctl", unix.SYS_KEYCTL, op.Flag(unix.KEYCTL_JOIN_SESSION_KEYRING, "JOIN_SESSION_KEYRING"), op.Str("_ses."+in.ID)).
-		Else(unix.ENOSYS, "").Else(unix.EACCES, "").Because("the container's session keyring, not the caller's"))
+		Else(unix.ENOSYS, "").Because("a session keyring that is not the caller's; the container's own lets nobody search it who does not hold it"))
 	if in.Process.Terminal {
 		b.pty(in.Process)
 	}
