@@ -151,6 +151,9 @@ func rights(oob []byte) int {
 	if err != nil || len(fds) == 0 {
 		return -1
 	}
+	for _, more := range fds[1:] { // padding of the buffer has room for a second one, which nobody asked for
+		unix.Close(more)
+	}
 	return fds[0]
 }
 
