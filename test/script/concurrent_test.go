@@ -26,6 +26,7 @@ func prepare(t *testing.T, edits ...string) (bundle, root, id string) {
 
 // expected are the errors that somebody who comes too late or too early may get.
 var expected = []string{
+	"ended by signal killed before it was created", // delete --force came while it was being made
 	"already exists", "does not exist", "not running", "has stopped", "already running", "not stopped", "in a stopped container", "in the creating state",
 	"in the paused state", "not paused", "in a paused container", "the container's process has ended", "does not listen", "broken pipe",
 	"others make and remove it all the time", "has ended meanwhile",
