@@ -75,7 +75,11 @@ func (r *Runtime) load(dir string) (*bundle.Bundle, error) {
 		return nil, errdef.Errorf(errdef.Invalid, "config.json: process: is missing, and there is nothing to start")
 	}
 	r.warnUngranted(b.Spec)
-	return b, nil
+	_, missing, err := launch.Landlock(b.Spec)
+	for _, m := range missing {
+		r.warn(errdef.Errorf(errdef.Unsupported, "landlock: %s", m))
+	}
+	return b, err
 }
 
 // create makes a container. The result is locked; on an error nothing of it is left.

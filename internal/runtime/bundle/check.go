@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 )
 
 // Validate checks a spec against runtime-spec 1.3 and the Linux kernel's limits. The error is of kind [errdef.Invalid], names the
@@ -60,11 +61,22 @@ func check(spec *specs.Spec) *checker {
 	if _, empty := spec.Annotations[""]; empty {
 		c.bad("annotations", "drop it, or name it", "want keys that are not empty")
 	}
+	c.ours(spec.Annotations)
 	if l := spec.Linux; l != nil {
 		c.linux(l)
 	}
 	c.identity()
 	return c
+}
+
+// ours checks the annotations that are Bulkhead's own.
+func (c *checker) ours(annotations map[string]string) {
+	var wrong string
+	for key, value := range annotations {
+		if err := lsm.CheckAnnotation(key, value); err != nil && (wrong == "" || key < wrong) && (c.err == nil || wrong != "") {
+			c.err, wrong = err, key
+		}
+	}
 }
 
 // bad records an error: the field, the way out, and what is wrong. The first stays.

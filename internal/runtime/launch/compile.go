@@ -47,9 +47,17 @@ func compile(o *Options, group plan.CgroupFacts) (*plan.Plan, error) {
 		return nil, err
 	}
 	facts.Cgroup = group
+	rules, _, err := Landlock(o.Spec)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := portGuard(rules, o.SeccompCache)
+	if err != nil {
+		return nil, err
+	}
 	return plan.Compile(&plan.Input{
 		Spec: o.Spec, Bundle: o.Bundle, ID: o.ID, Facts: facts, Run: o.Run, NoPivot: o.NoPivot, NoKeyring: o.NoKeyring,
-		PreserveFDs: o.PreserveFDs, Hooks: needsBarrier(o.Spec), Filter: filter,
+		PreserveFDs: o.PreserveFDs, Hooks: needsBarrier(o.Spec), Filter: filter, Landlock: rules, PortGuard: guard,
 	})
 }
 
@@ -307,8 +315,16 @@ func compileExec(o *ExecOptions) (*plan.Plan, error) {
 		return nil, err
 	}
 	facts.Cgroup = cgroupFacts(o.Group, nil)
+	rules, err := joinedLandlock(o.Spec)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := portGuard(rules, o.SeccompCache)
+	if err != nil {
+		return nil, err
+	}
 	return plan.CompileExec(&plan.ExecInput{
-		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Filter: filter,
+		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Filter: filter, Landlock: rules, PortGuard: guard,
 	})
 }
 

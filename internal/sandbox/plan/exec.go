@@ -2,6 +2,7 @@ package plan
 
 import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -15,6 +16,8 @@ type ExecInput struct {
 	Facts       *Facts
 	PreserveFDs int
 	Filter      Filter
+	Landlock    *lsm.Ruleset // nil: none
+	PortGuard   Filter       // refuses what goes around Landlock's rules for ports
 }
 
 // CompileExec makes the plan of a process that joins a running container. The container is named by the descriptor of kind InitPidfd:
@@ -35,7 +38,7 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 		l.MemoryPolicy = nil // the container's own, not that of a process which joins it
 		spec.Linux = &l
 	}
-	b := newBuilder(&Input{Spec: &spec, ID: in.ID, Facts: in.Facts, Run: true, PreserveFDs: in.PreserveFDs, Filter: in.Filter})
+	b := newBuilder(&Input{Spec: &spec, ID: in.ID, Facts: in.Facts, Run: true, PreserveFDs: in.PreserveFDs, Filter: in.Filter, Landlock: in.Landlock, PortGuard: in.PortGuard})
 	b.joining = true
 	if err := b.sortNamespaces(); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 func (b *builder) finish(p *specs.Process, candidates []string, kept map[string]op.Arg) error {
 	early := b.in.Filter.Notify && !b.in.Run
 	b.add(op.CloseRange(b.highFD()).Because("what is still open goes with execve"))
+	b.restrict(kept)
 	if early {
 		b.lateLimit(p.Rlimits, unix.RLIMIT_NPROC) // the filter may forbid it later
 		b.filter()

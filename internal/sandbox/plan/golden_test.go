@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
 	"github.com/google/go-cmp/cmp"
@@ -99,6 +100,25 @@ func TestGolden(t *testing.T) {
 			compare(t, c.name, p)
 		})
 	}
+}
+
+var landlock = &lsm.Ruleset{Rights: lsm.LandlockRights(6), Bind: []uint16{80}, Connect: []uint16{443}}
+
+func TestGoldenLandlock(t *testing.T) {
+	spec := bundle.Default(false)
+	mounts(spec)
+	spec.Process.Terminal, spec.Process.NoNewPrivileges = false, false
+	in := plan.Input{Spec: spec, Bundle: "/bundle", ID: "c1", Facts: facts(), Run: true, Filter: filter, Landlock: landlock, PortGuard: filter}
+	p, err := plan.Compile(&in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "landlock", p)
+	p, err = plan.CompileExec(&plan.ExecInput{Spec: spec, Process: spec.Process, ID: "c1", Facts: facts(), Landlock: landlock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "landlock-exec", p)
 }
 
 func TestGoldenExec(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/capability"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -18,8 +19,10 @@ type Input struct {
 	NoPivot     bool
 	NoKeyring   bool
 	PreserveFDs int
-	Hooks       bool   // the parent must run prestart or createRuntime hooks, or move network devices, before the root is built
-	Filter      Filter // the compiled seccomp filter; none when Program is empty
+	Hooks       bool         // the parent must run prestart or createRuntime hooks, or move network devices, before the root is built
+	Filter      Filter       // the compiled seccomp filter; none when Program is empty
+	Landlock    *lsm.Ruleset // nil: none
+	PortGuard   Filter       // refuses what goes around Landlock's rules for ports
 }
 
 // A Filter is a compiled seccomp filter.

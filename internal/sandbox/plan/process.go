@@ -24,6 +24,7 @@ func (b *builder) process(p *specs.Process) error {
 		}
 	}
 	cwd := b.workdir(p)
+	b.landlock()
 	b.flag()
 	kept := b.closeDescriptors(cwd) // before the rights go: from then on a process beside it, in a pid namespace that it joined, may trace it
 	if err := b.credentials(p); err != nil {
@@ -81,6 +82,9 @@ func (b *builder) closeDescriptors(cwd op.Slot) map[string]op.Arg {
 	if !b.in.Run {
 		keep(FileWant{Name: "start", Kind: StartFIFO})
 		keep(FileWant{Name: "reply", Kind: ReplyFIFO})
+	}
+	if b.in.Landlock != nil {
+		move("landlock", op.At(ruleset))
 	}
 	if h := b.spec.Hooks; h != nil {
 		for i := range h.StartContainer {
@@ -213,8 +217,8 @@ func (b *builder) credentials(p *specs.Process) error {
 	b.add(groups)
 	b.add(op.Setresuid(p.User.UID).Because("process.user.uid").Hinted("linux.uidMappings must map this id"))
 	effective, permitted := caps.Effective, caps.Permitted
-	if len(b.in.Filter.Program) > 0 && !p.NoNewPrivileges {
-		// Without no_new_privs only CAP_SYS_ADMIN may load a filter (seccomp(2)). It goes with execve, which computes the sets anew from
+	if (len(b.in.Filter.Program) > 0 || b.in.Landlock != nil) && !p.NoNewPrivileges {
+		// Without no_new_privs only CAP_SYS_ADMIN may load a filter (seccomp(2)) or a ruleset (landlock(7)). It goes with execve, which computes the sets anew from
 		// the bounding, inheritable and ambient ones; so no call has to follow the filter.
 		admin := capability.Of(unix.CAP_SYS_ADMIN)
 		effective, permitted = effective|admin, permitted|admin

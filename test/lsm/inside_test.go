@@ -1,0 +1,65 @@
+package lsm
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside is this program inside a container: what a shell cannot do. It prints "done", or the error.
+func inside(args []string) int {
+	if err := tryInside(args); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("done")
+	return 0
+}
+
+func tryInside(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("usage: inside WHAT ARGUMENT")
+	}
+	n, _ := strconv.Atoi(args[1])
+	switch args[0] {
+	case "signal":
+		return unix.Kill(n, 0)
+	case "trace":
+		return unix.PtraceSeize(n) // and let go of by ending
+	case "abstract": // connect to an abstract unix socket
+		c, err := net.DialTimeout("unix", "@"+args[1], 5*time.Second)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	case "mptcp", "sctp", "smc": // make such a socket and bind it to a port, if the kernel knows it
+		kind := map[string][3]int{"mptcp": {unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, "sctp": {unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP}, "smc": {43, unix.SOCK_STREAM, 0}}[args[0]]
+		fd, err := unix.Socket(kind[0], kind[1], kind[2])
+		if err != nil {
+			return err
+		}
+		return unix.Bind(fd, &unix.SockaddrInet4{Port: n})
+	case "bind":
+		l, err := net.Listen("tcp", "127.0.0.1:"+args[1])
+		if err == nil {
+			err = l.Close()
+		}
+		return err
+	case "connect": // refused by nobody listening is as good as connected
+		c, err := net.DialTimeout("tcp", "127.0.0.1:"+args[1], 5*time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		if opErr, ok := err.(*net.OpError); ok {
+			if sysErr, ok := opErr.Err.(*os.SyscallError); ok && sysErr.Err == unix.ECONNREFUSED {
+				return nil
+			}
+		}
+		return err
+	}
+	return fmt.Errorf("inside %s: no such thing", args[0])
+}
