@@ -162,13 +162,7 @@ func confinement(v view) []item {
 		seccomp.Verdict = open
 	}
 	items = append(items, seccomp)
-	// landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION): landlock(7).
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, 1)
-	landlock := item{"landlock", fmt.Sprintf("ABI %d", abi), fact}
-	if errno != 0 {
-		landlock.Value = "not available: " + errnoName(errno)
-	}
-	items = append(items, landlock)
+	items = append(items, landlock())
 	for _, lsm := range []struct{ name, file string }{
 		{"apparmor", "/proc/self/attr/apparmor/current"}, {"label", "/proc/self/attr/current"},
 	} {
@@ -194,4 +188,23 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// landlock says whether the process is in a domain of Landlock, by trying: the kernel shows it nowhere.
+func landlock() item {
+	// landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION): landlock(7).
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, 1)
+	if errno != 0 {
+		return item{"landlock", "not available: " + errnoName(errno), fact}
+	}
+	i := item{"landlock", fmt.Sprintf("ABI %d", abi), fact}
+	switch n, err := landlockDomains(); {
+	case err != nil:
+		i.Value += ", not to be told: " + err.Error()
+	case n == 0:
+		i.Value, i.Verdict = i.Value+", no domain", open
+	default:
+		i.Value, i.Verdict = fmt.Sprintf("%s, domains: %d", i.Value, n), holds
+	}
+	return i
 }

@@ -58,6 +58,12 @@ func TestReasons(t *testing.T) {
 		for _, m := range spec.Mounts {
 			want("mount", m.Destination)
 		}
+		for k, v := range spec.Annotations {
+			want("module", k+"="+v)
+		}
+		if l < Compat && spec.Annotations["io.bulkhead.landlock"] == "" {
+			t.Errorf("%v: no Landlock", l)
+		}
 		for k, v := range spec.Linux.Sysctl {
 			want("sysctl", k+"="+v)
 		}

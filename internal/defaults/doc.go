@@ -13,7 +13,8 @@
 // The package holds what an OCI runtime can do alone: namespaces, id maps, capabilities, the system call filter, masks, mounts, limits
 // and sysctls. Networks, volumes, images, logs and the policy that may forbid a level belong to the engine.
 //
-// Nothing is probed and nothing is weakened here: a protection that the host cannot give makes the runtime refuse the container.
+// Nothing is probed and nothing is weakened here: a protection that the host cannot give makes the runtime refuse the container, but for the
+// security modules, which few hosts have all of: what is missing of them is a warning.
 package defaults
 
 import (

@@ -32,6 +32,11 @@ func Explain(level Level) []Entry {
 			out = append(out, Entry{p.kind, p.value, p.reason})
 		}
 	}
+	for _, m := range modules {
+		if level <= m.upTo {
+			out = append(out, Entry{"module", m.annotation + "=" + m.setting, m.value + ": " + m.reason})
+		}
+	}
 	out = appendWalls(out, "namespace", standing(namespaces, level))
 	out = appendGrants(out, "capability", granted(capabilities, level))
 	out = appendWalls(out, "mask", standing(masks, level))

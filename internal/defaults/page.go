@@ -8,6 +8,7 @@ import (
 // kinds orders the page and says what each kind of line is.
 var kinds = []struct{ kind, title string }{
 	{"flag", "Flags"},
+	{"module", "Security modules, where the kernel has them"},
 	{"namespace", "Namespaces of its own"},
 	{"capability", "Capabilities"},
 	{"limit", "Limits"},

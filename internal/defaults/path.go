@@ -75,3 +75,15 @@ var sysctls = []struct {
 	{grant{"net.ipv4.ping_group_range", Hardened, "ping without raw sockets; the groups that the container has"}, "0 65535"},
 	{grant{"net.ipv4.ip_unprivileged_port_start", Untrusted, "a port below 1024 needs no root: the namespace is the container's own"}, "0"},
 }
+
+// modules are the security modules that a container is put under where the kernel has them, as annotations of the runtime's: the runtime specification
+// has no fields for them. What the kernel lacks of them is a warning; without best-effort it would be an error.
+var modules = []struct {
+	wall
+	annotation, setting string
+}{
+	{
+		wall{"Landlock", Hardened, "nobody inside can mount, unmount or remount, whatever capabilities it gets hold of; no signal and no abstract socket leaves the container (CVE-2020-15257)"},
+		"io.bulkhead.landlock", "fs,scope,best-effort",
+	},
+}

@@ -89,6 +89,12 @@ func Spec(level Level, host Host) *specs.Spec {
 			linux.Sysctl[s.value] = s.setting
 		}
 	}
+	annotations := map[string]string{}
+	for _, m := range modules {
+		if level <= m.upTo {
+			annotations[m.annotation] = m.setting
+		}
+	}
 	if !host.Rootless {
 		pids := int64(MaxPids)
 		linux.Resources = &specs.LinuxResources{
@@ -99,6 +105,7 @@ func Spec(level Level, host Host) *specs.Spec {
 	return &specs.Spec{
 		Version: specs.Version, Hostname: "bulkhead", Process: process, Linux: linux,
 		Root: &specs.Root{Path: "rootfs", Readonly: level == Untrusted}, Mounts: hostMounts(level, host),
+		Annotations: annotations,
 	}
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
@@ -79,6 +80,10 @@ func (b *builder) pathRules() []pathRule {
 		kind := rootfs.KindOf(m.Type)
 		if err != nil || o.Remount || (o.AttrSet|o.RecAttrSet)&unix.MOUNT_ATTR_RDONLY != 0 || kind == rootfs.Proc || clean(m.Destination) == "" {
 			continue // reported by mount; not for writing
+		}
+		within := func(r pathRule) bool { return rootfs.Under(clean(m.Destination), r.path) }
+		if slices.ContainsFunc(rules[2:], within) {
+			continue // has the rights of what it lies in
 		}
 		rules = append(rules, pathRule{
 			path: clean(m.Destination), rights: lsm.LandlockRead | write, why: "mounts: " + m.Destination + " may be written",
