@@ -3,6 +3,7 @@ module github.com/bulkhead-engine/bulkhead
 go 1.26.0
 
 require (
+	github.com/distribution/reference v0.6.0 // indirect
 	github.com/godbus/dbus/v5 v5.2.4 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
