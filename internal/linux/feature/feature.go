@@ -54,6 +54,7 @@ const (
 	Mempolicy                   // set_mempolicy(2)
 	IoUring                     // io_uring(7), for this process
 	MDWE                        // PR_SET_MDWE
+	Faccessat2                  // faccessat2(2)
 	count                       // how many there are
 )
 
@@ -83,7 +84,7 @@ var table = [count]row{
 	TimeNamespace:     {"time_namespace", sys.Version{Major: 5, Minor: 6}, timeNamespace},
 	CgroupNamespace:   {"cgroup_namespace", sys.Version{Major: 4, Minor: 6}, cgroupNamespace},
 	Cgroup2:           {"cgroup2", sys.Version{Major: 4, Minor: 5}, cgroup2},
-	CgroupKill:        {"cgroup_kill", sys.Version{Major: 5, Minor: 14}, cgroupKill},
+	CgroupKill:        {"cgroup_kill", killVersion, cgroupKill},
 	Landlock:          {"landlock", sys.Version{Major: 5, Minor: 13}, landlock},
 	SeccompFilter:     {"seccomp_filter", sys.Version{Major: 4, Minor: 14}, seccompFilter},
 	SeccompNotify:     {"seccomp_notify", sys.Version{Major: 5, Minor: 0}, seccompNotify},
@@ -97,6 +98,7 @@ var table = [count]row{
 	Mempolicy:         {"set_mempolicy", sys.Version{Major: 2, Minor: 6}, mempolicy},
 	IoUring:           {"io_uring", sys.Version{Major: 5, Minor: 1}, ioUring},
 	MDWE:              {"mdwe", sys.Version{Major: 6, Minor: 3}, mdwe},
+	Faccessat2:        {"faccessat2", sys.Version{Major: 5, Minor: 8}, faccessat2},
 }
 
 var cache [count]struct {

@@ -83,6 +83,11 @@ func namespace(name string) error {
 	return err
 }
 
+// killVersion brought cgroup.kill.
+var killVersion = sys.Version{Major: 5, Minor: 14}
+
+var errOnlyRoot = errors.New("no cgroup but the root to look into")
+
 var errNoCgroup2 = errors.New("no version 2 hierarchy is mounted")
 
 // cgroup2Dir returns where the hierarchy is mounted: alone, or beside version 1.
@@ -121,6 +126,9 @@ func cgroupKill() error {
 		}
 	}
 	child, err := anyChild(dir)
+	if err == errOnlyRoot && sys.KernelVersion().AtLeast(killVersion) {
+		return nil // there is no group to look into, and making one would change the host
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +146,10 @@ func anyChild(dir string) (string, error) {
 	for {
 		n, err := unix.ReadDirent(fd, buf)
 		if err != nil || n <= 0 {
-			return "", errors.Join(errors.New("no cgroup but the root to look into"), err)
+			if err == nil {
+				err = errOnlyRoot
+			}
+			return "", err
 		}
 		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
 		for _, name := range names {
@@ -230,4 +241,10 @@ func ioUring() error {
 func mdwe() error {
 	_, err := unix.PrctlRetInt(unix.PR_GET_MDWE, 0, 0, 0, 0)
 	return err
+}
+
+// faccessat2 asks for no path, which is EFAULT. The wrapper of x/sys would fall back to the old call.
+func faccessat2() error {
+	_, _, e := unix.Syscall6(unix.SYS_FACCESSAT2, 0, 0, unix.F_OK, 0, 0, 0)
+	return present(e, unix.EFAULT)
 }

@@ -40,6 +40,7 @@ type command struct {
 	hidden  bool
 	raw     bool // flags are not looked at
 	ordered bool // what follows the first argument is not ours: flags end there
+	alone   bool // works where no container can: with few descriptors, without a place for state
 }
 
 // An invocation is what a command is run with.
@@ -57,7 +58,7 @@ type invocation struct {
 func commands() []*command {
 	return []*command{
 		createCommand(), startCommand(), runCommand(), execCommand(), stateCommand(), listCommand(), psCommand(), killCommand(), deleteCommand(),
-		pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(), specCommand(), featuresCommand(), explainCommand(),
+		pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(), specCommand(), featuresCommand(), explainCommand(), doctorCommand(),
 		refusedCommand("checkpoint"), refusedCommand("restore"),
 	}
 }
@@ -122,11 +123,11 @@ func (c *command) main(inv *invocation, args []string) int {
 	if err == nil {
 		err = c.count(rest)
 	}
-	if err == nil {
+	inv.flags, inv.args = flags, rest
+	if err == nil && !c.alone {
 		err = enoughDescriptors(c.name)
 	}
-	if err == nil {
-		inv.flags, inv.args = flags, rest
+	if err == nil && !c.alone {
 		inv.rt, err = inv.global.runtime(inv.log)
 	}
 	if err != nil {
