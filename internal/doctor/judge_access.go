@@ -44,8 +44,7 @@ func (j *judge) appArmor(m *Modules) {
 			f.Found = "built in, not in force"
 			f.Fix = j.m.boot("apparmor=1 security=apparmor")
 			if strings.Contains(" "+j.f.Kernel.Cmdline, " lsm=") { // which makes the kernel pass over security=
-				f.Cost += "; the parameter lsm= of the boot must name it"
-				f.Fix = ""
+				f.Fix = j.bootModules("", ",apparmor")
 			}
 		}
 	}
@@ -147,12 +146,21 @@ func (j *judge) landlock() {
 		f.Cost = "without it, and with no AppArmor or SELinux, nothing but ids and mounts holds files"
 		if text := j.f.Modules.List; text != "" && !strings.Contains(","+text+",", ",landlock,") {
 			f.Found = "not in the list of modules: " + text
-			if j.f.Modules.LandlockIn && isModuleList(text) {
-				f.Fix = j.m.boot("lsm=landlock," + strings.Trim(strings.ReplaceAll(","+text+",", ",capability,", ","), ","))
+			if j.f.Modules.LandlockIn {
+				f.Fix = j.bootModules("landlock,", "")
 			}
 		}
 	}
 	j.add(f)
+}
+
+// bootModules boots with the modules of now and one more. The module capability is always there, and no word of the parameter.
+func (j *judge) bootModules(before, behind string) string {
+	list := j.f.Modules.List
+	if list == "" || !isModuleList(list) {
+		return ""
+	}
+	return j.m.boot("lsm=" + before + strings.Trim(strings.ReplaceAll(","+list+",", ",capability,", ","), ",") + behind)
 }
 
 // isModuleList reports whether text may stand in a command.

@@ -269,6 +269,9 @@ func TestVerdicts(t *testing.T) {
 			f.Kernel.Procfs, f.Kernel.ProcCovered = Try{true, "EPERM"}, []string{"/proc/kcore", "/proc/x;reboot"}
 		}, "namespace.procfs", Weak, "umount /proc/kcore"},
 		{"AppArmor off", good, func(f *Facts) { f.Modules.AppArmor = false }, "lsm.apparmor", Weak, "apparmor=1"},
+		{"AppArmor not in lsm=", good, func(f *Facts) {
+			f.Modules.AppArmor, f.Modules.List, f.Kernel.Cmdline = false, "lockdown,capability,landlock", "root=/dev/sda lsm=landlock"
+		}, "lsm.apparmor", Weak, "lsm=lockdown,landlock,apparmor"},
 		{"no parser", good, func(f *Facts) { f.Modules.Parser = "" }, "lsm.apparmor", Weak, "apt-get install -y apparmor"},
 		{"SELinux instead", good, func(f *Facts) { f.Modules.AppArmor, f.Modules.SELinux = false, true }, "lsm.apparmor", OK, ""},
 		{"SELinux permissive", good, func(f *Facts) { f.Modules.SELinux, f.Modules.Enforcing = true, "0" }, "lsm.selinux", Weak, "setenforce 1"},
