@@ -12,7 +12,8 @@
 //	pid=123                 a process (attach), and
 //	sub=/a                  the cgroup below the unit's own to put it in
 //
-// The answer is ok=1, with cgroup=PATH and version=N for a start, or error=TEXT with kind=N, an errdef.Kind. Types of properties are t
+// The answer is ok=1, with cgroup=PATH and version=N for a start, or error=TEXT with kind=N, an errdef.Kind, and
+// perhaps hint=TEXT. Types of properties are t
 // (uint64), b, s, ay (hexadecimal) and a(ss) ("PATH ACCESS,PATH ACCESS").
 //
 // A scope needs a process. At start the helper puts one of its own there, which waits on a pipe, and ends it at release or at its own end:
@@ -64,13 +65,10 @@ func serve(in io.Reader, out io.Writer, s *server) error {
 			cancel()
 		}
 		if err != nil {
-			text := strings.Map(func(r rune) rune {
-				if r < ' ' {
-					return ' '
-				}
-				return r
-			}, err.Error())
-			answer = map[string]string{"error": text, "kind": strconv.Itoa(int(errdef.KindOf(err)))}
+			answer = map[string]string{"error": oneLine(err.Error()), "kind": strconv.Itoa(int(errdef.KindOf(err)))}
+			if hint := errdef.Hint(err); hint != "" {
+				answer["hint"] = oneLine(hint)
+			}
 		}
 		var b strings.Builder
 		for key, val := range answer {
@@ -80,4 +78,14 @@ func serve(in io.Reader, out io.Writer, s *server) error {
 			return fmt.Errorf("answer: %w", err)
 		}
 	}
+}
+
+// oneLine makes a text fit for a line of the answer.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, text)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -32,7 +31,7 @@ type manager struct {
 func connect(ctx context.Context, user bool) (*manager, error) {
 	conn, err := dial(ctx, user)
 	if err != nil {
-		return nil, errdef.WithHint(errdef.Errorf(errdef.Unavailable, "bus: %w", err), "is systemd running, and D-Bus reachable from here?")
+		return nil, err
 	}
 	m := &manager{conn: conn, obj: conn.Object(busName, managerPath), jobs: make(chan *dbus.Signal, 256)}
 	conn.Signal(m.jobs)
@@ -54,26 +53,68 @@ func connect(ctx context.Context, user bool) (*manager, error) {
 
 func dial(ctx context.Context, user bool) (*dbus.Conn, error) {
 	if user {
-		address := os.Getenv("DBUS_SESSION_BUS_ADDRESS")
-		if dir := os.Getenv("XDG_RUNTIME_DIR"); address == "" && dir != "" {
-			address = "unix:path=" + dbus.EscapeBusAddressValue(filepath.Join(dir, "bus"))
-		}
-		if address == "" {
-			return nil, errdef.Errorf(errdef.Unavailable, "user: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")
-		}
-		return dialAddress(ctx, address, true)
+		return dialUser(ctx)
 	}
 	address := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
 	if address == "" {
 		address = "unix:path=/run/dbus/system_bus_socket"
 	}
 	conn, err := dialAddress(ctx, address, true)
-	if err != nil && os.Geteuid() == 0 {
+	if err == nil {
+		return conn, nil
+	}
+	if os.Geteuid() == 0 {
 		if own, err2 := dialAddress(ctx, "unix:path=/run/systemd/private", false); err2 == nil {
 			return own, nil
 		}
 	}
-	return conn, err
+	err = errdef.Errorf(errdef.Unavailable, "system bus %s: %w", address, err)
+	return nil, errdef.WithHint(err, "is systemd the init system here, and D-Bus reachable? Else leave --systemd-cgroup away")
+}
+
+// dialUser reaches the user's manager by the session bus, or by the manager's own socket where there is no bus. Neither su nor sudo makes a
+// session: then the variables lack, or are another user's, and the directory that logind makes for users is tried.
+func dialUser(ctx context.Context) (*dbus.Conn, error) {
+	uid := outerUID()
+	usual := "/run/user/" + strconv.Itoa(uid)
+	dir, address := os.Getenv("XDG_RUNTIME_DIR"), os.Getenv("DBUS_SESSION_BUS_ADDRESS")
+	var tried []string
+	first := error(nil)
+	try := func(address string, bus bool) *dbus.Conn {
+		conn, err := dialAddress(ctx, address, bus)
+		if err != nil {
+			tried = append(tried, address)
+			if first == nil {
+				first = err
+			}
+		}
+		return conn
+	}
+	if address != "" {
+		if conn := try(address, true); conn != nil {
+			return conn, nil
+		}
+	}
+	dirs := []string{usual}
+	if dir != "" && dir != usual {
+		dirs = []string{dir, usual}
+	}
+	for _, d := range dirs {
+		path := "unix:path=" + dbus.EscapeBusAddressValue(d)
+		if conn := try(path+"/bus", true); conn != nil {
+			return conn, nil
+		}
+		if conn := try(path+"/systemd/private", false); conn != nil {
+			return conn, nil
+		}
+	}
+	what := "XDG_RUNTIME_DIR is " + strconv.Quote(dir)
+	if dir == "" {
+		what = "XDG_RUNTIME_DIR is not set (su and sudo make no session)"
+	}
+	err := errdef.Errorf(errdef.Unavailable, "no systemd manager of user %d: %s; tried %s: %w", uid, what, strings.Join(tried, ", "), first)
+	return nil, errdef.WithHint(err, "log in as the user (ssh, or machinectl shell), or as root: loginctl enable-linger "+strconv.Itoa(uid)+
+		"; then XDG_RUNTIME_DIR="+usual)
 }
 
 func dialAddress(ctx context.Context, address string, bus bool) (*dbus.Conn, error) {

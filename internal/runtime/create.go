@@ -53,6 +53,7 @@ type creation struct {
 	console func(master int) error
 	pidfd   int // socket, -1: none
 	notify  *notify
+	oom     *oomMemory // nil: the cgroup stays until it is deleted
 
 	birth *forkexec.Birth // the child, until launch has it
 	spec  *specs.Spec     // the bundle's, with what environment adds
@@ -119,6 +120,8 @@ func (r *Runtime) create(ctx context.Context, id string, n *creation) (*containe
 	}
 	child, err := n.build(ctx)
 	if err != nil {
+		err = n.explained(err)
+		n.forgetOOM()
 		n.endBirth()
 		n.notify.close()
 		n.c.undo()
@@ -363,7 +366,16 @@ func (n *creation) limit() error {
 		n.c.warn(n.forgetGroup()) // it has taken back what it made; what is there is somebody else's
 		return err
 	}
-	return n.groupMade()
+	if err := n.groupMade(); err != nil || n.group == nil {
+		return err
+	}
+	if root, ok := ownsCgroup(n.bundle.Spec); ok {
+		if err := n.group.Chown(root); err != nil && !n.c.Rootless {
+			return err
+		}
+	}
+	n.rememberOOM()
+	return nil
 }
 
 // forgetGroup takes the cgroup out of the record, so that whoever cleans up does not touch it.

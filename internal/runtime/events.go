@@ -55,9 +55,13 @@ func (r *Runtime) Events(ctx context.Context, id string, interval time.Duration,
 		select {
 		case <-ended:
 			return nil
-		case <-oom:
-			event = appendEvent(nil, "oom", id)
-			event = append(event, '}')
+		case o, ok := <-oom:
+			if !ok {
+				oom = nil // no more of them
+				continue
+			}
+			event = append(appendEvent(nil, "oom", id), `,"data":`...)
+			event = append(cgroup.AppendOOM(event, &o), '}')
 		case <-ticker.C:
 			if event, err = c.statsEvent(g); err != nil {
 				r.warn(err) // the cgroup may be on its way out; the container's end ends the loop
@@ -91,27 +95,35 @@ func (r *Runtime) measured(id string) (*container, *cgroup.Group, error) {
 	return c, g, nil
 }
 
-// watchOOM sends on the channel for every kill for want of memory. wait returns when the watch has ended, which it does with ctx. A group
-// of its own is opened, because one is not safe for concurrent use.
-func (c *container) watchOOM(ctx context.Context, g *cgroup.Group) (oom <-chan struct{}, wait func()) {
+// watchOOM sends on the channel, for every kill for want of memory, what was counted then; what was counted before the watch began, too, if
+// anything. It closes the channel when the watch ends, with ctx or the cgroup; wait returns then. A group of its own is opened, because one
+// is not safe for concurrent use.
+func (c *container) watchOOM(ctx context.Context, g *cgroup.Group) (oom <-chan cgroup.OOM, wait func()) {
 	none := func() {}
+	closed := make(chan cgroup.OOM)
+	close(closed)
 	own, err := cgroup.FromRecord(g.Record())
 	if err != nil {
 		c.warn(err)
-		return nil, none
+		return closed, none
 	}
 	w, err := own.WatchOOM()
 	if err != nil {
 		c.warn(err)
 		_ = own.Close()
-		return nil, none
+		return closed, none
 	}
-	ch, done := make(chan struct{}), make(chan struct{})
+	ch, done := make(chan cgroup.OOM), make(chan struct{})
 	go func() {
 		defer close(done)
+		defer close(ch)
 		for w.Wait(ctx) == nil {
+			o, err := w.OOM()
+			if err != nil {
+				continue // on its way out: the next wait says so
+			}
 			select {
-			case ch <- struct{}{}:
+			case ch <- o:
 			case <-ctx.Done():
 			}
 		}

@@ -50,10 +50,12 @@ func (r *Runtime) Run(ctx context.Context, id string, o *RunOptions) (int, error
 		return -1, err
 	}
 	defer child.Close()
+	defer n.forgetOOM()
 	status, err := n.attend(ctx, child, !o.NoSubreaper)
 	if err != nil {
 		child.Kill()
 	}
+	r.warn(n.outOfMemory())
 	if o.Keep && err == nil {
 		n.notify.close()
 		c.close()

@@ -29,8 +29,9 @@ type State struct {
 	Rootfs      string               `json:"rootfs"`
 	Created     time.Time            `json:"created"`
 	Annotations map[string]string    `json:"annotations,omitempty"`
-	Owner       string               `json:"owner"` // number or name of the user; `state` leaves it empty
-	UID         uint32               `json:"-"`     // owner of the state directory
+	OOMKilled   bool                 `json:"oomKilled,omitempty"` // some process of it was killed for want of memory
+	Owner       string               `json:"owner"`               // number or name of the user; `state` leaves it empty
+	UID         uint32               `json:"-"`                   // owner of the state directory
 }
 
 // State returns a container's state.
@@ -78,6 +79,9 @@ func (c *container) state() (*State, error) {
 	}
 	if status == specs.StateStopped {
 		s.PID = 0
+	}
+	if s.OOMKilled, err = c.oomKilled(); err != nil {
+		c.warn(err)
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(c.dir.FD(), &st); err == nil {

@@ -1,11 +1,13 @@
 package runtime
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // group returns the cgroup that the process joins: the container's, or what --cgroup names below it.
@@ -115,4 +117,27 @@ func (j *joining) initGroup() *cgroup.Group {
 		}
 	}
 	return nil
+}
+
+// ownsCgroup reports whether the container may make cgroups below its own, and which user of the host its root is: it has a user and a cgroup
+// namespace of its own, and sees its cgroup writable (cgroups(7), "Cgroups delegation").
+func ownsCgroup(spec *specs.Spec) (root int, ok bool) {
+	if spec.Linux == nil {
+		return 0, false
+	}
+	own := 0
+	for _, ns := range spec.Linux.Namespaces {
+		if ns.Path == "" && (ns.Type == specs.UserNamespace || ns.Type == specs.CgroupNamespace) {
+			own++
+		}
+	}
+	writable := slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool {
+		return (m.Type == "cgroup" || m.Type == "cgroup2") && !slices.Contains(m.Options, "ro")
+	})
+	for _, m := range spec.Linux.UIDMappings {
+		if own == 2 && writable && m.ContainerID == 0 && m.Size > 0 {
+			return int(m.HostID), true
+		}
+	}
+	return 0, false
 }

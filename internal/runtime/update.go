@@ -2,15 +2,18 @@ package runtime
 
 import (
 	"context"
+	"slices"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Update changes the limits of a container to what is set in res, and, if rdt is given, its cache and memory bandwidth. Device rules are
-// not touched, as with runc: whoever changed them from outside had a reason.
+// Update changes the limits of a container to what is set in res, and, if rdt is given, its cache and memory bandwidth. Device rules, if
+// there are any, take the place of all earlier ones. Those of the configuration are none: containerd repeats them in each update, and whoever
+// has put a filter of their own in the place of ours since (as for a GPU) had a reason.
 func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResources, rdt *specs.LinuxIntelRdt) error {
 	if err := bundle.ValidateResources(res); err != nil {
 		return err
@@ -35,7 +38,9 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 		return errdef.Errorf(errdef.Unsupported, "update container %q: it was created without linux.intelRdt", id)
 	}
 	limits := *res
-	limits.Devices = nil
+	if limits.Devices, err = c.newDevices(g, res.Devices); err != nil {
+		return err
+	}
 	if err := g.Update(&limits); err != nil {
 		return err
 	}
@@ -43,4 +48,28 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 		return nil
 	}
 	return writeSchemata(c.rec.RDT.Path, schemata(rdt))
+}
+
+// newDevices returns the device rules that are to be set.
+func (c *container) newDevices(g *cgroup.Group, list []specs.LinuxDeviceCgroup) ([]specs.LinuxDeviceCgroup, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	spec, err := c.dir.Config()
+	if err != nil {
+		return nil, err
+	}
+	if spec.Linux == nil || spec.Linux.Resources == nil || !slices.EqualFunc(list, spec.Linux.Resources.Devices, sameDevice) {
+		return list, nil
+	}
+	ours, err := g.FiltersDevices()
+	if err != nil || ours {
+		return list, err
+	}
+	return nil, nil
+}
+
+func sameDevice(a, b specs.LinuxDeviceCgroup) bool {
+	same := func(p, q *int64) bool { return p == q || p != nil && q != nil && *p == *q }
+	return a.Allow == b.Allow && a.Type == b.Type && a.Access == b.Access && same(a.Major, b.Major) && same(a.Minor, b.Minor)
 }

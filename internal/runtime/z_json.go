@@ -13,7 +13,7 @@ func UnmarshalState(data []byte, v *State) error {
 
 var fieldsState = []string{
 	"ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations",
-	"owner",
+	"oomKilled", "owner",
 }
 
 // DecodeState reads the object that comes next.
@@ -37,6 +37,8 @@ func DecodeState(d *ocijson.Decoder, v *State) {
 		case 7:
 			ocijson.ReadMap(d, &v.Annotations, ocijson.ReadString)
 		case 8:
+			ocijson.ReadBool(d, &v.OOMKilled)
+		case 9:
 			ocijson.ReadString(d, &v.Owner)
 		}
 	}
@@ -54,6 +56,9 @@ func AppendState(dst []byte, v *State) []byte {
 	dst = ocijson.AppendTime(ocijson.AppendKey(dst, "created"), v.Created)
 	if len(v.Annotations) != 0 {
 		dst = ocijson.AppendMap(ocijson.AppendKey(dst, "annotations"), v.Annotations, func(dst []byte, v *string) []byte { return ocijson.AppendString(dst, *v) })
+	}
+	if v.OOMKilled {
+		dst = ocijson.AppendBool(ocijson.AppendKey(dst, "oomKilled"), v.OOMKilled)
 	}
 	dst = ocijson.AppendString(ocijson.AppendKey(dst, "owner"), v.Owner)
 	return append(dst, '}')

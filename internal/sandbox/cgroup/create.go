@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -24,6 +25,9 @@ func (g *Group) Create(res *specs.LinuxResources) error {
 // another, abort is called before the group is taken back: the process must have left it by then.
 func (g *Group) CreateBeside(res *specs.LinuxResources, begin func() error, abort func()) error {
 	settings, err := compile(g.mode, res)
+	if err == nil {
+		err = checkRoom(settings)
+	}
 	if err != nil {
 		return err
 	}
@@ -58,6 +62,23 @@ func (g *Group) CreateBeside(res *specs.LinuxResources, begin func() error, abor
 		g.undo()
 	}
 	return err
+}
+
+// leastMemory is what a process needs to begin with. Below it the kernel may look for something to kill while the child still shares its
+// memory with the runtime, and both would die (mm/oom_kill.c, __oom_kill_process).
+const leastMemory = 1 << 20
+
+// checkRoom refuses a limit of memory in which nothing can start.
+func checkRoom(settings []setting) error {
+	for _, s := range settings {
+		if s.file != "memory.max" && s.file != "memory.limit_in_bytes" {
+			continue
+		}
+		if n, err := strconv.ParseInt(s.value, 10, 64); err == nil && n >= 0 && n < leastMemory {
+			return errdef.Errorf(errdef.Invalid, "%s: %d bytes: out of memory before a process can start; it takes %d and what the program needs", s.field, n, leastMemory)
+		}
+	}
+	return nil
 }
 
 // makeDirs makes the directories, the unified one first, and calls begin when that is there.
@@ -102,7 +123,8 @@ func (g *Group) makeTolerated(d *dir, settings []setting) error {
 	return nil
 }
 
-const rootlessHint = "delegate cgroups to the user (systemd: Delegate=yes for user@.service), use --systemd-cgroup, or ask for no limits and no cgroupsPath"
+const rootlessHint = "use --systemd-cgroup; without systemd, as root: mkdir and chown a cgroup and its cgroup.procs, cgroup.threads and " +
+	"cgroup.subtree_control to the user, and start the runtime in a cgroup below it (docs/cgroups.md); or ask for no limits and no cgroupsPath"
 
 // errnoOf digs the errno out of an error.
 func errnoOf(err error) error {
@@ -131,8 +153,8 @@ func (g *Group) makeDir(d *dir, settings []setting) error {
 		defer unix.Close(fd)
 		parent = fd
 	}
-	if g.mode == V2 {
-		if err := d.enable(parent, settings); err != nil {
+	if d.unified() {
+		if err := d.enable(parent, settings, g.mode); err != nil {
 			return err
 		}
 	}

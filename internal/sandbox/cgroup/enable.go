@@ -13,12 +13,17 @@ import (
 // enable hands the controllers down to the children of each directory from the mount point to the parent (cgroup-v2.rst, "Enabling and
 // Disabling"): all that there are, so that usage is counted also where nothing is limited. What cannot be handed down is no error as
 // long as no setting needs it; then its file lacks, and that is said.
-func (d *dir) enable(parent int, settings []setting) error {
+//
+// In hybrid mode the hierarchy is other people's business, and only what a setting needs is handed down.
+func (d *dir) enable(parent int, settings []setting, mode Mode) error {
 	available, err := readFile(d.root, "cgroup.controllers")
 	if err != nil {
 		return errdef.Errorf(kindOf(err), "cgroup %s: cgroup.controllers: %w", d.mount, err)
 	}
 	want := strings.Fields(available)
+	if mode != V2 {
+		want = slices.DeleteFunc(want, func(c string) bool { return !besideV1[c] || !needs(settings, c) })
+	}
 	if len(want) == 0 {
 		return nil
 	}

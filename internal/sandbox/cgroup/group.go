@@ -233,8 +233,15 @@ func (g *Group) dirOf(controller string) *dir {
 			return d
 		}
 	}
+	if g.mode == Hybrid && besideV1[controller] {
+		return g.dirOf("")
+	}
 	return nil
 }
+
+// besideV1 are controllers whose files are the same, or known to the compiler, in the v2 hierarchy of a hybrid host, which has those that no v1
+// hierarchy has taken.
+var besideV1 = map[string]bool{"hugetlb": true, "rdma": true, "misc": true}
 
 // unifiedDir is the group's directory in the v2 hierarchy, nil when there is none.
 func (g *Group) unifiedDir() *dir { return g.dirOf("") }

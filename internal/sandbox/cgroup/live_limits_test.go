@@ -37,7 +37,7 @@ func TestLiveStatsAndOOM(t *testing.T) {
 	if err := w.Wait(ctx); err != nil {
 		t.Errorf("wait for a process killed for memory: %v", err)
 	}
-	eventually(t, "the kernel counts it", func() bool { n, err := g.OOMKills(); return err == nil && n == 1 })
+	eventually(t, "the kernel counts it", func() bool { o, err := g.OOM(); return err == nil && o.Kills == 1 && o.Cause == CauseLimit })
 	time.Sleep(20 * time.Millisecond)
 	pids, err := g.PIDs(false) // the shell lives on, with or without a second process for sleep
 	if err != nil || len(pids) == 0 {

@@ -177,7 +177,7 @@ func ptr[T any](v T) *T { return &v }
 func has(l *Layout, controller string) bool {
 	for i := range l.Hierarchies {
 		h := &l.Hierarchies[i]
-		if l.Mode == V2 {
+		if l.Mode == V2 || h.Unified() && besideV1[controller] {
 			raw, err := os.ReadFile(filepath.Join(h.Mount, "cgroup.controllers"))
 			return err == nil && strings.Contains(" "+strings.TrimSpace(string(raw))+" ", " "+controller+" ")
 		}

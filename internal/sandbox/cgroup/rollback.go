@@ -48,7 +48,7 @@ func (g *Group) before(settings []setting) []setting {
 			file = s.or.file
 			text, err = readFile(d.fd, file)
 		}
-		if gone(err) {
+		if gone(err) || file == "cpu.weight" && strings.TrimSpace(text) == "0" { // which is how an idle cgroup reads
 			out[i].optional = true // nothing there to write, so nothing to put back
 			continue
 		}
@@ -89,6 +89,13 @@ func previous(file, text, device, written string) (string, bool) {
 			}
 		}
 		return "", false
+	}
+	if key, _, ok := strings.Cut(written, " "); ok { // a line for each key: "mlx5_0 hca_handle=2", "res_a 7"
+		for _, line := range strings.Split(text, "\n") {
+			if k, _, _ := strings.Cut(line, " "); k == key && strings.Contains(line, " ") && strings.Contains(text, "\n") {
+				return line, true
+			}
+		}
 	}
 	first, _, several := strings.Cut(text, "\n")
 	if file == "io.weight" || file == "io.bfq.weight" { // the first line is the default

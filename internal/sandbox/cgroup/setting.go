@@ -158,7 +158,12 @@ func (c *compiler) hugepages(suffix string) {
 		field := "hugepageLimits[" + strconv.Itoa(i) + "].limit"
 		limit := strconv.FormatUint(h.Limit, 10)
 		c.add("hugetlb", "hugetlb."+h.Pagesize+suffix, limit, field)
-		c.add("hugetlb", "hugetlb."+h.Pagesize+".rsvd"+suffix, limit, field).optional = true // Linux 5.7: limits reservations too
+		reserved := c.add("hugetlb", "hugetlb."+h.Pagesize+".rsvd"+suffix, limit, field) // Linux 5.7: limits reservations too
+		reserved.optional = true
+		if suffix != ".max" { // of a hybrid host
+			c.out[len(c.out)-2].or = &setting{file: "hugetlb." + h.Pagesize + ".max", value: limit}
+			reserved.or = &setting{file: "hugetlb." + h.Pagesize + ".rsvd.max", value: limit}
+		}
 	}
 }
 

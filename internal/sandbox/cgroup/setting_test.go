@@ -64,8 +64,8 @@ blkio/blkio.throttle.read_bps_device 8:16 1
 blkio/blkio.throttle.write_bps_device 8:16 2
 blkio/blkio.throttle.read_iops_device 8:16 3
 blkio/blkio.throttle.write_iops_device 8:16 0
-hugetlb/hugetlb.2MB.limit_in_bytes 4096
-hugetlb/hugetlb.2MB.rsvd.limit_in_bytes 4096 ?
+hugetlb/hugetlb.2MB.limit_in_bytes 4096 [hugetlb.2MB.max 4096]
+hugetlb/hugetlb.2MB.rsvd.limit_in_bytes 4096 [hugetlb.2MB.rsvd.max 4096] ?
 rdma/rdma.max mlx5_1 hca_handle=3 hca_object=4`
 	const v2 = `cpuset/cpuset.cpus 0-1
 cpuset/cpuset.mems 0

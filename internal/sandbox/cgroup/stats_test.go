@@ -45,13 +45,14 @@ func TestPrevious(t *testing.T) {
 		{"io.weight", "default 100\n8:16 50\n", "8:16", "8:16 7", "8:16 50"},
 		{"io.bfq.weight", "default 100\n", "8:0", "8:0 7", "8:0 default"},
 		{"blkio.throttle.read_bps_device", "8:1 7\n", "8:0", "8:0 9", "8:0 0"},
+		{"misc.max", "res_a max\nres_b 10\n", "", "res_b 3", "res_b 10"},
 		{"rdma.max", "a hca_handle=1 hca_object=max\n", "a", "a hca_handle=2", "a hca_handle=1 hca_object=max"},
 	} {
 		if got, ok := previous(c.file, c.text, c.device, c.written); !ok || got != c.want {
 			t.Errorf("%s %q: %q, %v, want %q", c.file, c.text, got, ok, c.want)
 		}
 	}
-	if got, ok := previous("some.file", "a 1\nb 2\n", "", "a 2"); ok {
-		t.Errorf("a file of several lines that are no devices': %q", got)
+	if got, ok := previous("some.file", "a 1\nb 2\n", "", "c"); ok {
+		t.Errorf("a file of several lines, none of which is meant: %q", got)
 	}
 }

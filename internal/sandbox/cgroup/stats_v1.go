@@ -28,7 +28,9 @@ func (s *Stats) readV1(g *Group, r *reader) {
 	if r.in(g, "blkio") {
 		s.Blkio.readV1(r)
 	}
-	if r.in(g, "hugetlb") {
+	if r.in(g, "hugetlb") && r.d.unified() {
+		s.readHugetlb(r)
+	} else if r.d != nil && r.d.has("hugetlb") {
 		for _, size := range r.pageSizes(".usage_in_bytes") {
 			prefix := "hugetlb." + size
 			if r.has(prefix + ".rsvd.usage_in_bytes") {

@@ -18,6 +18,12 @@ func (s *Stats) readV2(r *reader) {
 		s.Pids.Current = uint64(strings.Count(r.text("cgroup.threads"), "\n"))
 	}
 	s.Blkio.readV2(r)
+	s.readHugetlb(r)
+	s.RDMA = r.rdma()
+}
+
+// readHugetlb: reservations are what a limit holds back where the kernel counts them.
+func (s *Stats) readHugetlb(r *reader) {
 	for _, size := range r.pageSizes(".current") {
 		prefix := "hugetlb." + size
 		if r.has(prefix + ".rsvd.current") {
@@ -26,7 +32,6 @@ func (s *Stats) readV2(r *reader) {
 		}
 		s.Hugetlb[size] = HugetlbStats{Usage: r.number(prefix + ".current"), Failcnt: r.keys(prefix + ".events")["max"]}
 	}
-	s.RDMA = r.rdma()
 }
 
 // readV2 puts memory and swap together, as v1's counter has it, for those who read the one shape.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -162,7 +161,9 @@ func (g *Group) updateUnit(res *specs.LinuxResources, devices *filter) error {
 	}
 	req := []string{"op=set", "manager=" + g.manager(), "unit=" + g.unit.name}
 	for _, p := range props {
-		req = append(req, p.line())
+		if p.name != "OOMPolicy" { // is for the start
+			req = append(req, p.line())
+		}
 	}
 	return g.once(req)
 }
@@ -270,177 +271,11 @@ func (h *holder) ask(req []string) (map[string]string, error) {
 	}
 	if text, bad := answer["error"]; bad {
 		kind, _ := strconv.Atoi(answer["kind"])
-		return nil, errdef.Errorf(errdef.Kind(kind), "systemd: %s", text)
+		err := errdef.Errorf(errdef.Kind(kind), "systemd: %s", text)
+		if answer["hint"] != "" {
+			err = errdef.WithHint(err, answer["hint"])
+		}
+		return nil, err
 	}
 	return answer, nil
-}
-
-// A property of a unit, with the release of systemd that brought it: older ones are not told of it, and the control file alone is written.
-type property struct {
-	since       int
-	name        string
-	kind, value string // D-Bus signature, and the value in the form that the helper documents
-}
-
-func (p property) line() string {
-	return "prop=" + strconv.Itoa(p.since) + ":" + p.name + ":" + p.kind + ":" + p.value
-}
-
-// infinity is systemd's "no limit" in a property of type t.
-const infinity = "18446744073709551615"
-
-// unitProperties are the resources as systemd knows them (systemd.resource-control(5)). They keep systemd from resetting at its next
-// reload what is written into the control files, and everything, those it does not know too, is written there as well.
-func unitProperties(mode Mode, res *specs.LinuxResources, devices *filter) ([]property, error) {
-	var out []property
-	add := func(since int, name, kind, value string) { out = append(out, property{since, name, kind, value}) }
-	number := func(v int64) string {
-		if v < 0 {
-			return infinity
-		}
-		return strconv.FormatInt(v, 10)
-	}
-	if devices != nil {
-		out = append(out, deviceProperties(devices)...)
-	}
-	if res == nil {
-		return out, nil
-	}
-	if m := res.Memory; m != nil {
-		limit := value(m.Limit)
-		switch {
-		case limit != 0 && mode == V2:
-			add(231, "MemoryMax", "t", number(limit))
-		case limit != 0:
-			add(0, "MemoryLimit", "t", number(limit))
-		}
-		if r := value(m.Reservation); r != 0 && mode == V2 {
-			add(231, "MemoryLow", "t", number(r))
-		}
-		if swap := value(m.Swap); mode == V2 && swap == -1 {
-			add(232, "MemorySwapMax", "t", infinity)
-		} else if mode == V2 && swap > 0 && limit > 0 {
-			add(232, "MemorySwapMax", "t", number(swap-limit))
-		}
-	}
-	if res.Pids != nil && res.Pids.Limit != nil {
-		limit := *res.Pids.Limit
-		if limit == 0 {
-			limit = 1
-		}
-		add(227, "TasksMax", "t", number(limit))
-	}
-	if res.CPU != nil {
-		out = append(out, cpuProperties(mode, res.CPU)...)
-	}
-	if b := res.BlockIO; b != nil && value(b.Weight) != 0 {
-		if mode == V2 {
-			add(230, "IOWeight", "t", strconv.FormatUint(ioWeight(*b.Weight), 10))
-		} else {
-			add(0, "BlockIOWeight", "t", strconv.FormatUint(uint64(*b.Weight), 10))
-		}
-	}
-	return out, nil
-}
-
-// cpuProperties: systemd counts a quota in microseconds per second and rounds it up to a hundredth of a CPU (10 ms).
-func cpuProperties(mode Mode, cpu *specs.LinuxCPU) []property {
-	var out []property
-	if shares := value(cpu.Shares); shares != 0 {
-		if mode != V2 {
-			out = append(out, property{0, "CPUShares", "t", strconv.FormatUint(shares, 10)})
-		} else if value(cpu.Idle) == 0 {
-			out = append(out, property{232, "CPUWeight", "t", strconv.FormatUint(weightOfShares(shares), 10)})
-		}
-	}
-	if mode == V2 && value(cpu.Idle) == 1 {
-		out = append(out, property{252, "CPUWeight", "t", "0"})
-	}
-	quota, period := value(cpu.Quota), value(cpu.Period)
-	if period != 0 {
-		out = append(out, property{242, "CPUQuotaPeriodUSec", "t", strconv.FormatUint(period, 10)})
-	}
-	if quota > 0 {
-		if period == 0 {
-			period = 100_000
-		}
-		perSec := (uint64(quota)*1_000_000/period + 9999) / 10_000 * 10_000
-		out = append(out, property{0, "CPUQuotaPerSecUSec", "t", strconv.FormatUint(perSec, 10)})
-	} else if quota < 0 {
-		out = append(out, property{0, "CPUQuotaPerSecUSec", "t", infinity})
-	}
-	for _, l := range []struct{ name, list string }{{"AllowedCPUs", cpu.Cpus}, {"AllowedMemoryNodes", cpu.Mems}} {
-		if mask, ok := bitmask(l.list); ok {
-			out = append(out, property{244, l.name, "ay", mask})
-		}
-	}
-	return out
-}
-
-// bitmask turns a list such as "0-3,7" into the bytes, least significant first, in hexadecimal, that systemd takes.
-func bitmask(list string) (string, bool) {
-	const most = 1 << 16
-	var bits []byte
-	for _, part := range strings.Split(strings.TrimSpace(list), ",") {
-		from, to, isRange := strings.Cut(part, "-")
-		a, err := strconv.Atoi(from)
-		b := a
-		if isRange && err == nil {
-			b, err = strconv.Atoi(to)
-		}
-		if err != nil || a < 0 || b < a || b >= most {
-			return "", false
-		}
-		for n := a; n <= b; n++ {
-			for len(bits) <= n/8 {
-				bits = append(bits, 0)
-			}
-			bits[n/8] |= 1 << (n % 8)
-		}
-	}
-	const digits = "0123456789abcdef"
-	out := make([]byte, 0, 2*len(bits))
-	for _, b := range bits {
-		out = append(out, digits[b>>4], digits[b&15])
-	}
-	return string(out), true
-}
-
-// deviceProperties: systemd has a policy and a list of what is allowed besides. It filters by its own program or list, beside ours, so what
-// it cannot express is left open here ("auto" and an empty list allow all) and closed by ours.
-func deviceProperties(f *filter) []property {
-	open := []property{{0, "DevicePolicy", "s", "auto"}, {0, "DeviceAllow", "a(ss)", ""}}
-	if f.allow {
-		return open
-	}
-	rules, err := f.exceptions()
-	if err != nil {
-		return open
-	}
-	var entries []string
-	for _, r := range rules {
-		path, ok := devicePath(r)
-		if !ok {
-			return open
-		}
-		fields := strings.Fields(r.String())
-		entries = append(entries, path+" "+fields[2])
-	}
-	sort.Strings(entries)
-	return []property{{0, "DevicePolicy", "s", "strict"}, {0, "DeviceAllow", "a(ss)", ""}, {0, "DeviceAllow", "a(ss)", strings.Join(entries, ",")}}
-}
-
-// devicePath is how DeviceAllow names devices: by number (since 240 the node need not exist), by kind alone, or by the name that the
-// kernel has for a major number, which we know for the one that matters.
-func devicePath(r rule) (string, bool) {
-	kind := map[uint32]string{kindBlock: "block", kindChar: "char"}[r.kind]
-	switch {
-	case r.major == anyNumber && r.minor == anyNumber:
-		return kind + "-*", true
-	case r.major == 136 && r.kind == kindChar && r.minor == anyNumber:
-		return "char-pts", true
-	case r.major == anyNumber || r.minor == anyNumber:
-		return "", false
-	}
-	return "/dev/" + kind + "/" + strconv.FormatInt(r.major, 10) + ":" + strconv.FormatInt(r.minor, 10), true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,6 +14,7 @@ import (
 // A Watch waits for something to happen to a group: see WatchOOM and WatchPressure.
 type Watch struct {
 	kind   watchKind
+	group  *Group
 	fd     int // what is polled
 	events int // open memory.events, or control file that must stay open; -1
 	stop   int // eventfd that ends a wait
@@ -38,10 +40,33 @@ func (g *Group) WatchOOM() (*Watch, error) {
 	if err := d.open(); err != nil {
 		return nil, err
 	}
-	if !d.unified() {
-		return d.watchControl("memory.oom_control", "")
+	before, err := g.OOM()
+	if err != nil {
+		return nil, err
 	}
-	return d.watchEvents()
+	var w *Watch
+	if d.unified() {
+		w, err = d.watchEvents()
+	} else if w, err = d.watchControl("memory.oom_control", ""); err == nil {
+		w.count = before.Kills
+	}
+	if err == nil {
+		w.group = g
+	}
+	return w, err
+}
+
+// OOM returns what has been counted when Wait says that it happened. v1 tells before it kills, so that its counter is waited for a moment;
+// it stays where the container has switched the killing off.
+func (w *Watch) OOM() (OOM, error) {
+	for try := 0; ; try++ {
+		o, err := w.group.OOM()
+		if err != nil || w.kind == watchInotify || o.Kills > w.count || try == 100 {
+			w.count = max(w.count, o.Kills)
+			return o, err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 // A Level of memory pressure, v1's names for it.
@@ -216,27 +241,4 @@ func (w *Watch) Close() error {
 		unix.Close(w.events)
 	}
 	return nil
-}
-
-// OOMKills returns how many processes of the group were killed for want of memory. v1 counts since Linux 4.13.
-func (g *Group) OOMKills() (uint64, error) {
-	d := g.dirOf("memory")
-	if d == nil {
-		return 0, nil
-	}
-	if err := d.open(); err != nil {
-		return 0, err
-	}
-	file := "memory.oom_control"
-	if d.unified() {
-		file = "memory.events"
-	}
-	text, err := readFile(d.fd, file)
-	if gone(err) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, errdef.Errorf(kindOf(err), "%s of %s: %w", file, d.name(), err)
-	}
-	return parseKeys(text)["oom_kill"], nil
 }

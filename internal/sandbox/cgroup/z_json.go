@@ -16,6 +16,11 @@ func UnmarshalStats(data []byte, v *Stats) error {
 	return ocijson.Unmarshal(data, v, DecodeStats)
 }
 
+// UnmarshalOOM sets *v to the document in data; see [ocijson.Unmarshal].
+func UnmarshalOOM(data []byte, v *OOM) error {
+	return ocijson.Unmarshal(data, v, DecodeOOM)
+}
+
 var fieldsRecord = []string{
 	"mode", "dirs", "rootless", "slice", "unit",
 }
@@ -94,6 +99,35 @@ func AppendStats(dst []byte, v *Stats) []byte {
 	dst = ocijson.AppendMap(ocijson.AppendKey(dst, "hugetlb"), v.Hugetlb, appendHugetlbStats)
 	if v.RDMA != nil {
 		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "rdma"), v.RDMA, appendRDMAStats)
+	}
+	return append(dst, '}')
+}
+
+var fieldsOOM = []string{
+	"oom_kill", "limit", "cause",
+}
+
+// DecodeOOM reads the object that comes next.
+func DecodeOOM(d *ocijson.Decoder, v *OOM) {
+	for f := d.Object(fieldsOOM); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Kills)
+		case 1:
+			ocijson.ReadUint(d, &v.Limit)
+		case 2:
+			ocijson.ReadString(d, &v.Cause)
+		}
+	}
+}
+
+// AppendOOM appends v as JSON to dst and returns the longer slice.
+func AppendOOM(dst []byte, v *OOM) []byte {
+	dst = append(dst, '{')
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "oom_kill"), v.Kills)
+	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "limit"), v.Limit)
+	if v.Cause != "" {
+		dst = ocijson.AppendString(ocijson.AppendKey(dst, "cause"), v.Cause)
 	}
 	return append(dst, '}')
 }
@@ -431,36 +465,5 @@ func appendCPUUsage(dst []byte, v *CPUUsage) []byte {
 	}
 	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "kernel"), v.Kernel)
 	dst = ocijson.AppendUint(ocijson.AppendKey(dst, "user"), v.User)
-	return append(dst, '}')
-}
-
-var fieldsThrottling = []string{
-	"periods", "throttledPeriods", "throttledTime",
-}
-
-func decodeThrottling(d *ocijson.Decoder, v *Throttling) {
-	for f := d.Object(fieldsThrottling); f.Next(); {
-		switch f.I {
-		case 0:
-			ocijson.ReadUint(d, &v.Periods)
-		case 1:
-			ocijson.ReadUint(d, &v.ThrottledPeriods)
-		case 2:
-			ocijson.ReadUint(d, &v.ThrottledTime)
-		}
-	}
-}
-
-func appendThrottling(dst []byte, v *Throttling) []byte {
-	dst = append(dst, '{')
-	if v.Periods != 0 {
-		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "periods"), v.Periods)
-	}
-	if v.ThrottledPeriods != 0 {
-		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "throttledPeriods"), v.ThrottledPeriods)
-	}
-	if v.ThrottledTime != 0 {
-		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "throttledTime"), v.ThrottledTime)
-	}
 	return append(dst, '}')
 }

@@ -6,6 +6,37 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
 )
 
+var fieldsThrottling = []string{
+	"periods", "throttledPeriods", "throttledTime",
+}
+
+func decodeThrottling(d *ocijson.Decoder, v *Throttling) {
+	for f := d.Object(fieldsThrottling); f.Next(); {
+		switch f.I {
+		case 0:
+			ocijson.ReadUint(d, &v.Periods)
+		case 1:
+			ocijson.ReadUint(d, &v.ThrottledPeriods)
+		case 2:
+			ocijson.ReadUint(d, &v.ThrottledTime)
+		}
+	}
+}
+
+func appendThrottling(dst []byte, v *Throttling) []byte {
+	dst = append(dst, '{')
+	if v.Periods != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "periods"), v.Periods)
+	}
+	if v.ThrottledPeriods != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "throttledPeriods"), v.ThrottledPeriods)
+	}
+	if v.ThrottledTime != 0 {
+		dst = ocijson.AppendUint(ocijson.AppendKey(dst, "throttledTime"), v.ThrottledTime)
+	}
+	return append(dst, '}')
+}
+
 var fieldsPSI = []string{
 	"some", "full",
 }
