@@ -7,7 +7,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
-	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -38,7 +37,7 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 		return errdef.Errorf(errdef.Unsupported, "update container %q: it was created without linux.intelRdt", id)
 	}
 	limits := *res
-	if limits.Devices, err = c.newDevices(g, res.Devices); err != nil {
+	if limits.Devices, err = c.newDevices(res.Devices); err != nil {
 		return err
 	}
 	if err := g.Update(&limits); err != nil {
@@ -51,22 +50,19 @@ func (r *Runtime) Update(ctx context.Context, id string, res *specs.LinuxResourc
 }
 
 // newDevices returns the device rules that are to be set.
-func (c *container) newDevices(g *cgroup.Group, list []specs.LinuxDeviceCgroup) ([]specs.LinuxDeviceCgroup, error) {
-	if len(list) == 0 {
-		return nil, nil
+func (c *container) newDevices(list []specs.LinuxDeviceCgroup) ([]specs.LinuxDeviceCgroup, error) {
+	if len(list) == 0 || c.rec.NewDevices {
+		return list, nil
 	}
 	spec, err := c.dir.Config()
 	if err != nil {
 		return nil, err
 	}
-	if spec.Linux == nil || spec.Linux.Resources == nil || !slices.EqualFunc(list, spec.Linux.Resources.Devices, sameDevice) {
-		return list, nil
+	if spec.Linux != nil && spec.Linux.Resources != nil && slices.EqualFunc(list, spec.Linux.Resources.Devices, sameDevice) {
+		return nil, nil
 	}
-	ours, err := g.FiltersDevices()
-	if err != nil || ours {
-		return list, err
-	}
-	return nil, nil
+	c.rec.NewDevices = true
+	return list, c.dir.Save(c.rec)
 }
 
 func sameDevice(a, b specs.LinuxDeviceCgroup) bool {

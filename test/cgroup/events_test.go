@@ -15,11 +15,17 @@ type watcher struct {
 	path string
 }
 
-// events starts the command, and returns when it watches.
-func (b *box) events(interval string) *watcher {
+// start starts the runtime with these arguments, until it ends or the test does.
+func (b *box) start(args ...string) *exec.Cmd {
+	b.t.Helper()
+	cmd, _ := b.launch(args...)
+	return cmd
+}
+
+func (b *box) launch(args ...string) (cmd *exec.Cmd, output string) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd, files := b.command(ctx, "events", "--interval", interval, b.id)
+	cmd, files := b.command(ctx, args...)
 	b.must(cmd.Start())
 	done := make(chan struct{})
 	go func() {
@@ -27,8 +33,15 @@ func (b *box) events(interval string) *watcher {
 		_ = cmd.Wait()
 	}()
 	b.t.Cleanup(func() { cancel(); <-done })
+	return cmd, files[0].Name()
+}
+
+// events starts the command, and returns when it watches.
+func (b *box) events(interval string) *watcher {
+	b.t.Helper()
+	cmd, output := b.launch("events", "--interval", interval, b.id)
 	eventually(b.t, "events watches", func() bool { return watches(cmd.Process.Pid) })
-	return &watcher{cmd, files[0].Name()}
+	return &watcher{cmd, output}
 }
 
 // watches reports whether a process has what it waits for out-of-memory kills with, and waits.

@@ -57,6 +57,8 @@ func load(args []string) {
 		cache(args[1], n(2))
 	case "huge": // PAGES of 2 MiB
 		huge(n(1))
+	case "watch": // ALLOWED DENIED STOP SAID
+		watch(args[1], args[2], args[3], args[4])
 	case "try":
 		for _, step := range args[1:] {
 			fmt.Println(step, try(step))
@@ -197,6 +199,37 @@ func huge(pages int) {
 	fmt.Println("huge", pages, "all")
 }
 
+// watch opens two devices over and over until the file stop is there, and tells how often the wrong thing happened.
+func watch(allowed, denied, stop, said string) {
+	open := func(path string) bool {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err == nil
+	}
+	refused, passed := 0, 0
+	for {
+		for range 50 {
+			if !open(allowed) {
+				refused++
+			}
+			if open(denied) {
+				passed++
+			}
+		}
+		if _, err := os.Stat(stop); err == nil {
+			break
+		}
+	}
+	if err := os.WriteFile(said+"~", fmt.Append(nil, refused, passed), 0o644); err != nil {
+		fail(err)
+	}
+	if err := os.Rename(said+"~", said); err != nil {
+		fail(err)
+	}
+}
+
 // try does one step, "WHAT:PATH[:MORE]", and returns its outcome as a word.
 func try(step string) string {
 	f := strings.SplitN(step, ":", 3)
@@ -209,6 +242,8 @@ func try(step string) string {
 		}
 	case "write":
 		err = os.WriteFile(f[1], []byte(f[2]), 0)
+	case "create":
+		err = os.WriteFile(f[1], nil, 0o644)
 	case "mkdir":
 		err = os.Mkdir(f[1], 0o755)
 	case "rmdir":

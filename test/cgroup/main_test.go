@@ -181,3 +181,10 @@ func lastDir(pid int, controller string) string {
 }
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+// running is alive, and no zombie either.
+func running(pid int) bool {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, rest, _ := strings.Cut(string(data), ") ")
+	return err == nil && !strings.HasPrefix(rest, "Z")
+}

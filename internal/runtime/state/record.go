@@ -40,6 +40,8 @@ type Record struct {
 	Hooks    *specs.Hooks `json:"hooks,omitempty"`
 	OwnPIDs  bool         `json:"ownPids,omitempty"`  // it has a pid namespace of its own: its end is that of all its processes
 	Rootless bool         `json:"rootless,omitempty"` // cgroups may be out of reach
+	// NewDevices says that an update has changed the device rules, so that those of the configuration are a change again.
+	NewDevices bool `json:"newDevices,omitempty"`
 }
 
 // An RDT names a container's resctrl groups (Documentation/filesystems/resctrl.rst).

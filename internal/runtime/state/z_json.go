@@ -14,7 +14,7 @@ func UnmarshalRecord(data []byte, v *Record) error {
 
 var fieldsRecord = []string{
 	"id", "phase", "created", "ociVersion", "bundle", "rootfs", "annotations", "init",
-	"owner", "cgroup", "cgroupMade", "intelRdt", "hooks", "ownPids", "rootless",
+	"owner", "cgroup", "cgroupMade", "intelRdt", "hooks", "ownPids", "rootless", "newDevices",
 }
 
 // DecodeRecord reads the object that comes next.
@@ -51,6 +51,8 @@ func DecodeRecord(d *ocijson.Decoder, v *Record) {
 			ocijson.ReadBool(d, &v.OwnPIDs)
 		case 14:
 			ocijson.ReadBool(d, &v.Rootless)
+		case 15:
+			ocijson.ReadBool(d, &v.NewDevices)
 		}
 	}
 }
@@ -86,6 +88,9 @@ func AppendRecord(dst []byte, v *Record) []byte {
 	}
 	if v.Rootless {
 		dst = ocijson.AppendBool(ocijson.AppendKey(dst, "rootless"), v.Rootless)
+	}
+	if v.NewDevices {
+		dst = ocijson.AppendBool(ocijson.AppendKey(dst, "newDevices"), v.NewDevices)
 	}
 	return append(dst, '}')
 }

@@ -125,20 +125,3 @@ func writeDevices(d *dir, writes []setting) error {
 	}
 	return nil
 }
-
-// FiltersDevices reports whether a program of ours filters the group's devices. With v1 nobody can tell whose the list is.
-func (g *Group) FiltersDevices() (bool, error) {
-	d := g.unifiedDir()
-	if g.dirOf("devices") != d || d == nil {
-		return false, nil
-	}
-	if err := d.open(); err != nil {
-		return false, err
-	}
-	programs, err := ownPrograms(d.fd)
-	closeAll(programs)
-	if err != nil && !(g.rootless && denied(err)) {
-		return false, errdef.Errorf(kindOf(err), "device programs of cgroup %s: %w", d.name(), err)
-	}
-	return len(programs) > 0, nil
-}

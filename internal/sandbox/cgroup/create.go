@@ -43,8 +43,9 @@ func (g *Group) CreateBeside(res *specs.LinuxResources, begin func() error, abor
 		if err := g.startUnit(res, devices); err != nil {
 			return err
 		}
+		g.again = settings
 		if g.unit.tasks != 0 { // set at Release: what holds the scope open would count
-			settings = slices.DeleteFunc(settings, func(s setting) bool { return s.controller == "pids" })
+			settings = slices.DeleteFunc(slices.Clone(settings), func(s setting) bool { return s.controller == "pids" })
 		}
 	}
 	err = g.makeDirs(settings, begin)

@@ -54,8 +54,8 @@ func (d *dir) enable(parent int, settings []setting, mode Mode) error {
 }
 
 // handDown enables the controllers for the children of one directory. A write of several is refused as a whole for one of them, so then
-// each is tried alone. EBUSY (a cgroup with processes hands down no domain controllers) and the lack of permission matter only for
-// controllers that are needed.
+// each is tried alone. That the kernel refuses matters only for controllers that are needed. A cgroup with processes hands down none, which is
+// not left to the kernel: it would take some (cpu, cpuset, pids) and make the cgroup threaded for it, which is not ours to do to its owner.
 func handDown(dirfd int, want []string, settings []setting) error {
 	text, err := readFile(dirfd, "cgroup.subtree_control")
 	if err != nil {
@@ -68,14 +68,27 @@ func handDown(dirfd int, want []string, settings []setting) error {
 			lack = append(lack, "+"+c)
 		}
 	}
-	if len(lack) == 0 || writeFile(dirfd, "cgroup.subtree_control", strings.Join(lack, " ")) == nil {
+	if len(lack) == 0 {
+		return nil
+	}
+	if _, err := readFile(dirfd, "cgroup.type"); err == nil { // not the root, which may have both
+		if pids, err := procsOf(dirfd); err == nil && len(pids) > 0 {
+			for _, c := range lack {
+				if needs(settings, c[1:]) {
+					return errdef.WithHint(errdef.Errorf(errdef.Conflict, "cgroup.subtree_control: %q: the parent cgroup has processes of its own", c),
+						"move them into a cgroup below it, or choose another linux.cgroupsPath")
+				}
+			}
+			return nil
+		}
+	}
+	if writeFile(dirfd, "cgroup.subtree_control", strings.Join(lack, " ")) == nil {
 		return nil
 	}
 	for _, c := range lack {
 		err := writeFile(dirfd, "cgroup.subtree_control", c)
 		if err != nil && errnoOf(err) == unix.EBUSY && needs(settings, c[1:]) {
-			return errdef.WithHint(errdef.Errorf(errdef.Conflict, "cgroup.subtree_control: %q: %w", c, err),
-				"the parent cgroup has processes of its own; move them into a cgroup below it, or choose another linux.cgroupsPath")
+			return errdef.WithHint(errdef.Errorf(errdef.Conflict, "cgroup.subtree_control: %q: %w", c, err), "choose another linux.cgroupsPath")
 		}
 	}
 	return nil

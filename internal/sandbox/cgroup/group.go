@@ -39,6 +39,7 @@ type Group struct {
 	explicit bool // the path was asked for
 	unit     unit // systemd's; name "" without
 	holder   *holder
+	again    []setting // to be written after Release, upon which systemd writes its own idea of them
 	dirs     []*dir
 }
 

@@ -177,7 +177,7 @@ func (c *compiler) rdma() {
 			line += " hca_object=" + strconv.FormatUint(uint64(*r.HcaObjects), 10)
 		}
 		if line != name {
-			c.add("rdma", "rdma.max", line, "rdma["+name+"]").device = name
+			c.add("rdma", "rdma.max", line, "rdma["+strconv.Quote(name)+"]").device = name
 		}
 	}
 }

@@ -150,7 +150,7 @@ var coreFiles = map[string]bool{
 // unified writes each line of a value by itself, as the kernel wants keyed files to be written.
 func (c *compiler) unified() {
 	for _, file := range sortedKeys(c.res.Unified) {
-		field := "unified[" + file + "]"
+		field := "unified[" + strconv.Quote(file) + "]"
 		controller, rest, ok := strings.Cut(file, ".")
 		switch {
 		case !ok || controller == "" || rest == "" || strings.ContainsAny(file, "/\x00\n"):

@@ -151,6 +151,9 @@ func (g *Group) Release() error {
 		req = append(req, property{since: 0, name: "TasksMax", kind: "t", value: strconv.FormatUint(g.unit.tasks, 10)}.line())
 	}
 	_, err := h.ask(req)
+	if err == nil && g.unit.tasks != 0 {
+		_, err = g.apply(g.again)
+	}
 	return err
 }
 
