@@ -23,7 +23,7 @@ SOURCES = $$(git ls-files -c -o --exclude-standard '*.go' | grep -v -e /testdata
 SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-readme fuzz bench run install clean
+.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-readme test-vm vm vm-image bench-vm fuzz bench run install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +42,9 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-readme
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-readme test-vm
 
-test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -readme
+test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -readme, -vm
 	@set -e; for stage in $(STAGES); do \
 		start=$$SECONDS; echo "=== $$stage" >&2; \
 		$(MAKE) --no-print-directory $$stage; \
@@ -81,6 +81,26 @@ test-conformance: build ## against runc, crun, libseccomp, podman, containerd
 test-attack: build ## hostile images, volumes and processes
 	$(SUITE) ./test/attack/...
 
+test-lsm: build ## Landlock here; AppArmor and SELinux where they are in force
+	$(SUITE) ./test/lsm/...
+
+LAB := $(GO) run ./test/vm/lab
+
+test-vm: $(EMBEDDED) ## every suite in virtual machines: AppArmor, SELinux, cgroup v2, systemd, other kernels (V=1: all output; BOOT=apparmor: some)
+	@$(if $(CI),,test/install)
+	$(LAB) matrix $(if $(V),-v) $(if $(BOOT),-only $(BOOT))
+
+KERNEL ?= stable
+LSM ?= none
+INIT ?= small
+AS ?= root
+
+vm: $(EMBEDDED) ## one thing in a virtual machine: PKG=./internal/sandbox/cgroup [RUN=regexp], or CMD='aa-status'; KERNEL= LSM= INIT= AS=
+	@$(LAB) run -kernel $(KERNEL) -lsm $(LSM) -init $(INIT) -as $(AS) $(if $(PKG),-pkg $(PKG)) $(if $(RUN),-run '$(RUN)') $(if $(CMD),-cmd '$(CMD)') $(if $(V),-v)
+
+vm-image: ## build the disk and the kernels of the virtual machines anew, from the newest packages
+	$(LAB) image -refresh
+
 test-readme: build ## the quick start of README.md, as it stands there
 	$(SUITE) ./test/readme/...
 
@@ -94,6 +114,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 
 bench: build ## start, exec and remove containers, beside runc, crun and bubblewrap; COUNT=30 rounds
 	$(GO) run ./bench -n $(COUNT)
+
+bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArmor (COUNT=30 rounds)
+	$(LAB) bench -n $(COUNT)
 
 install: build ## programs into DESTDIR/PREFIX: bulkhead-runtime into bin, helpers into libexec/bulkhead
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead

@@ -133,8 +133,12 @@ func prepare(work string) error {
 	return nil
 }
 
-// goBuild builds a package of this module as the release does: static, without paths and symbol tables.
+// goBuild builds a package of this module as the release does: static, without paths and symbol tables. Where there is no toolchain,
+// BULKHEAD_TEST_BIN is the directory of programs that are built already.
 func goBuild(output, pkg string) error {
+	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
+		return os.Symlink(filepath.Join(dir, filepath.Base(pkg)), output)
+	}
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", output, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -109,10 +109,8 @@ func prepare() error {
 		builds[target.path] = module + "/cmd/bulkhead-runtime"
 	}
 	for output, pkg := range builds {
-		cmd := exec.Command("go", "build", "-o", output, pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
+		if err := build(output, pkg); err != nil {
+			return err
 		}
 	}
 	for _, p := range []*program{careless, target} {
@@ -212,4 +210,21 @@ func killMarked(p *program) {
 			_ = proc.Kill() // it may have ended meanwhile
 		}
 	}
+}
+
+// build compiles a program. BULKHEAD_TEST_BIN is a directory where they all are already: a machine of the lab has no compiler.
+func build(output, pkg string) error {
+	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(pkg)))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(output, data, 0o755)
+	}
+	cmd := exec.Command("go", "build", "-o", output, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
+	}
+	return nil
 }

@@ -52,6 +52,9 @@ var buildRuntime = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("RUNTIME"); path != "" {
 		return exec.LookPath(path)
 	}
+	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
+		return filepath.Join(dir, "bulkhead-runtime"), nil
+	}
 	// named as it is installed: what a peer does by a runtime's name is then as in earnest
 	path := filepath.Join(scratch, "bulkhead-runtime")
 	cmd := exec.Command("go", "build", "-o", path, "../../cmd/bulkhead-runtime")

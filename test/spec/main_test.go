@@ -114,10 +114,8 @@ func prepare() error {
 		builds[runtime] = module + "/cmd/bulkhead-runtime"
 	}
 	for output, pkg := range builds {
-		cmd := exec.Command("go", "build", "-o", output, pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
+		if err := build(output, pkg); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -186,4 +184,21 @@ func cannot(t *testing.T, format string, args ...any) {
 		t.Fatalf("this machine cannot show it: "+format, args...)
 	}
 	t.Skipf("this machine cannot show it: "+format, args...)
+}
+
+// build compiles a program. BULKHEAD_TEST_BIN is a directory where they all are already: a machine of the lab has no compiler.
+func build(output, pkg string) error {
+	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(pkg)))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(output, data, 0o755)
+	}
+	cmd := exec.Command("go", "build", "-o", output, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
+	}
+	return nil
 }

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/test/vm/machine"
+	"github.com/bulkhead-engine/bulkhead/test/vm/wire"
+)
+
+// benchBoots are the machines in which runtimes are compared.
+var benchBoots = []boot{{"stable", "none", "small"}, {"stable", "apparmor", "small"}, {"newer", "none", "small"}}
+
+// runBench is `lab bench`: the program of bench/ with the image's runc and crun, in one machine after the other.
+func runBench(ctx context.Context, args []string) (int, error) {
+	flags := flag.NewFlagSet("lab bench", flag.ExitOnError)
+	rounds := flags.Int("n", 15, "rounds of each comparison")
+	only := flags.String("only", "", "KERNEL/LSM/INIT, instead of all")
+	_ = flags.Parse(args)
+	p, err := newPayload(ctx)
+	if err != nil {
+		return 1, err
+	}
+	defer p.remove()
+	for _, b := range benchBoots {
+		if *only != "" && *only != b.String() {
+			continue
+		}
+		job := wire.Job{
+			Name: "bench", Argv: []string{"/bulkhead/bin/bench", "-n", fmt.Sprint(*rounds), "-seccomp=false", "-results="}, Dir: "/bulkhead/src", User: "root",
+			Timeout: 15 * time.Minute, Env: b.environment(),
+		}
+		disk, err := p.disk(ctx, b, []wire.Job{job})
+		if err != nil {
+			return 1, err
+		}
+		fmt.Printf("\n## %s\n\n", strings.ReplaceAll(b.String(), "/", ", "))
+		code := 0
+		c := machine.Config{Output: func(_ int, data []byte) { _, _ = os.Stdout.Write(data) }, Ended: func(_ int, e wire.Ended) { code = e.Code }}
+		if _, err := b.start(ctx, disk, []wire.Job{job}, c); err != nil {
+			return 1, err
+		}
+		if code != 0 {
+			return 1, fmt.Errorf("bench in %s: exit status %d", b, code)
+		}
+	}
+	return 0, nil
+}
