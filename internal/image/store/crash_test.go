@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -71,8 +72,10 @@ func TestKill(t *testing.T) {
 	if len(r.Partials) != 0 {
 		t.Errorf("partial blobs that nobody writes: %v", r.Partials)
 	}
-	if names, _ := os.ReadDir(root + "/bulkhead/leases"); len(names) != 0 {
-		t.Errorf("leases of killed owners: %v", names)
+	for dir, want := range map[string]int{"": 4, "bulkhead/leases": 0, "bulkhead/ingest": 0, "bulkhead/trash": 0} {
+		if names, _ := os.ReadDir(filepath.Join(root, dir)); len(names) != want {
+			t.Errorf("left behind in %q: %v", dir, names)
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ type GCReport struct {
 	Fresh    int   // that nothing needs yet
 	Partials int   // removed
 	Leases   int   // of dead owners, removed
-	Detached int   // entries of index.json whose subject is gone, removed
+	Detached int   // entries of index.json whose subject or whose name is gone, removed
 }
 
 // GC removes what nothing needs. It marks beside all other work; only to look again at what has changed since and to move the garbage
@@ -201,12 +201,12 @@ func (g *collector) partials() error {
 	return nil
 }
 
-// detach takes the entries out of index.json whose subject is gone, and what killed writers of index.json left.
+// detach takes the entries out of index.json that are nobody's any more, and what killed writers of index.json left.
 func (g *collector) detach(ctx context.Context, x *index) error {
 	gone := func(element []byte) bool {
 		e, err := decode(element)
 		subject := digest.Digest(e.desc.Annotations[subjectAnnotation])
-		return err == nil && e.name == "" && subject != "" && !g.m.seen[subject]
+		return err == nil && (e.left() || e.name == "" && subject != "" && !g.m.seen[subject])
 	}
 	if g.roots.DryRun {
 		g.report.Detached = x.remove(gone)

@@ -25,9 +25,10 @@ const (
 
 // Annotations of a descriptor in index.json.
 const (
-	nameAnnotation     = v1.AnnotationRefName                 // what skopeo, crane, oras and umoci go by
-	fullNameAnnotation = "io.containerd.image.name"           // what containerd's import goes by, and what has the whole name when the other has a tag
-	subjectAnnotation  = "io.github.bulkhead-engine.referrer" // of ours: attached to this digest, and gone when that is gone
+	nameAnnotation     = v1.AnnotationRefName                 // what skopeo, crane, oras and umoci go by, and we
+	fullNameAnnotation = "io.containerd.image.name"           // what containerd's import goes by; the whole name when the other has its tag
+	namedAnnotation    = "io.github.bulkhead-engine.named"    // written by Tag: without a name, another tool has given that to something else
+	subjectAnnotation  = "io.github.bulkhead-engine.referrer" // written by Attach: belongs to this digest, and goes when that goes
 )
 
 var indexNames = []string{"schemaVersion", "manifests", "mediaType", "digest", "size", "annotations", "platform", "artifactType"}
@@ -150,11 +151,14 @@ func decode(element []byte) (entry, error) {
 // nameOf reads the name from annotations: the whole one if the usual one is only its tag, as containerd exports it.
 func nameOf(annotations map[string]string) string {
 	name, full := annotations[nameAnnotation], annotations[fullNameAnnotation]
-	if full != "" && (name == "" || !strings.ContainsAny(name, "/:") && strings.HasSuffix(full, ":"+name)) {
+	if name != "" && !strings.ContainsAny(name, "/:") && strings.HasSuffix(full, ":"+name) {
 		return full
 	}
 	return name
 }
+
+// left reports whether the entry had its name from Tag and lost it to another tool: skopeo takes a name away and leaves the rest.
+func (e entry) left() bool { return e.name == "" && e.desc.Annotations[namedAnnotation] != "" }
 
 // CheckName reports what is wrong with a name for Tag. Names are those of images, or short ones as skopeo makes them.
 func CheckName(name string) error {
@@ -176,11 +180,15 @@ func CheckName(name string) error {
 	return nil
 }
 
-// named returns the decoded entry of a name and where it stands. Only entries in which the name can stand are decoded: those that have
-// its bytes, or some escape.
+// mayName reports whether a name can stand in an entry: its bytes do, or some escape does.
+func mayName(element []byte, name string) bool {
+	return bytes.Contains(element, []byte(name)) || bytes.IndexByte(element, '\\') >= 0
+}
+
+// named returns the decoded entry of a name and where it stands. Only entries in which the name can stand are decoded.
 func (x *index) named(name string) (entry, int, bool) {
 	for i, element := range x.entries {
-		if !bytes.Contains(element, []byte(name)) && bytes.IndexByte(element, '\\') < 0 {
+		if !mayName(element, name) {
 			continue
 		}
 		if e, err := decode(element); err == nil && e.name == name {
@@ -215,7 +223,7 @@ func (x *index) set(name string, desc v1.Descriptor) error {
 	for key, value := range desc.Annotations {
 		annotations[key] = value
 	}
-	annotations[nameAnnotation], annotations[fullNameAnnotation] = name, name
+	annotations[nameAnnotation], annotations[fullNameAnnotation], annotations[namedAnnotation] = name, name, "1"
 	desc.Annotations, desc.URLs, desc.Data = annotations, nil, nil
 	return x.add(desc)
 }
@@ -232,6 +240,9 @@ func (x *index) add(desc v1.Descriptor) error {
 // drop takes out every entry of the name: another tool may have left two.
 func (x *index) drop(name string) int {
 	return x.remove(func(element []byte) bool {
+		if !mayName(element, name) {
+			return false
+		}
 		e, err := decode(element)
 		return err == nil && e.name == name
 	})

@@ -112,7 +112,7 @@ func (m *marker) addIndex(ctx context.Context, x *index) error {
 	for _, e := range x.roots() {
 		if e.desc.Annotations[subjectAnnotation] != "" && e.name == "" {
 			attached = append(attached, e)
-		} else {
+		} else if !e.left() {
 			m.add(e.desc)
 		}
 	}

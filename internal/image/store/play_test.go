@@ -22,6 +22,8 @@ func play(role, root string) int {
 		err = write(ctx, s)
 	case "busy":
 		err = busy(ctx, s)
+	case "pull":
+		err = newImage("x", 1, 100_000).pull(ctx, s, nothing)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -205,6 +205,8 @@ func (f *checker) judge(x *index) []verdict {
 		case err != nil:
 			out[i].text = err.Error()
 			continue
+		case e.left():
+			continue // GC takes it
 		case e.name != "" && used[e.name]:
 			out[i].text, out[i].second = "a second entry has this name", true
 		default:

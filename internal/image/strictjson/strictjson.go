@@ -16,6 +16,7 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
@@ -45,9 +46,10 @@ func Check(data []byte, l Limits) error {
 	}
 	s := scanner{data: data, limits: l}
 	if len(l.Names) > 0 {
-		s.names = make(map[string]string, len(l.Names))
+		s.names = make(map[string]string, 2*len(l.Names))
 		for _, name := range l.Names {
 			s.names[fold(name)] = name
+			s.names[name] = name
 		}
 	}
 	if err := s.value(0, false); err != nil {
@@ -78,7 +80,7 @@ type scanner struct {
 	at     int
 	values int
 	limits Limits
-	names  map[string]string // folded -> as it must be
+	names  map[string]string // as it must be, and folded -> as it must be
 }
 
 func (s *scanner) space() {
@@ -155,10 +157,10 @@ func (s *scanner) object(depth int, free bool) error {
 		}
 		key := unquote(raw)
 		if !seen.add(key) {
-			return wrong("byte %d: the key %q stands there twice", begin, shorten(key))
+			return wrong("byte %d: the key %q stands there twice", begin, shorten(string(key)))
 		}
-		if want, ok := s.spelling(key); !ok && !free {
-			return wrong("byte %d: the key %q is spelled %q", begin, shorten(key), want)
+		if want, ok := s.spelling(key); !free && !ok {
+			return wrong("byte %d: the key %q is spelled %q", begin, shorten(string(key)), want)
 		}
 		if s.peek() != ':' {
 			return s.unexpected("a colon")
@@ -180,20 +182,20 @@ func (s *scanner) object(depth int, free bool) error {
 }
 
 // spelling reports whether the key is no name in another case.
-func (s *scanner) spelling(key string) (want string, ok bool) {
-	if len(s.names) == 0 {
+func (s *scanner) spelling(key []byte) (want string, ok bool) {
+	if len(s.names) == 0 || s.names[string(key)] == string(key) {
 		return "", true
 	}
-	want, known := s.names[fold(key)]
-	return want, !known || want == key
+	want, known := s.names[fold(string(key))]
+	return want, !known
 }
 
 // fold gives two keys the same text if encoding/json takes one for the other: in one direction only, the long s would stay itself.
 func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
 
-func (s *scanner) frees(key string) bool {
+func (s *scanner) frees(key []byte) bool {
 	for _, name := range s.limits.Free {
-		if name == key {
+		if name == string(key) {
 			return true
 		}
 	}
@@ -224,20 +226,20 @@ func (s *scanner) array(depth int, free bool) error {
 
 // keys are those of one object. Most objects have few.
 type keys struct {
-	few  [manyKeys]string
+	few  [manyKeys][]byte
 	n    int // of few
 	many map[string]struct{}
 }
 
 // add reports whether the key is new.
-func (k *keys) add(key string) bool {
+func (k *keys) add(key []byte) bool {
 	if k.many != nil {
-		_, twice := k.many[key]
-		k.many[key] = struct{}{}
+		_, twice := k.many[string(key)]
+		k.many[string(key)] = struct{}{}
 		return !twice
 	}
 	for _, old := range k.few[:k.n] {
-		if old == key {
+		if bytes.Equal(old, key) {
 			return false
 		}
 	}
@@ -248,9 +250,9 @@ func (k *keys) add(key string) bool {
 	}
 	k.many = make(map[string]struct{}, 4*manyKeys)
 	for _, old := range k.few {
-		k.many[old] = struct{}{}
+		k.many[string(old)] = struct{}{}
 	}
-	k.many[key] = struct{}{}
+	k.many[string(key)] = struct{}{}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"iter"
 	"strings"
@@ -93,17 +94,15 @@ func (s *scanner) word(want string) error {
 	return nil
 }
 
-// unquote decodes a string that text accepted.
-func unquote(raw []byte) string {
+// unquote decodes a string that text accepted. Without an escape it is no copy.
+func unquote(raw []byte) []byte {
 	inner := raw[1 : len(raw)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			var s string
-			_ = json.Unmarshal(raw, &s) // text has read it: there is nothing left that could be wrong
-			return s
-		}
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner
 	}
-	return string(inner)
+	var s string
+	_ = json.Unmarshal(raw, &s) // text has read it: there is nothing left that could be wrong
+	return []byte(s)
 }
 
 // Object yields the keys and the raw values of an object that Check accepted, in their order; nothing for any other value.
@@ -123,7 +122,7 @@ func Object(data []byte) iter.Seq2[string, []byte] {
 				return
 			}
 			s.at++
-			if !yield(unquote(raw), s.skip()) {
+			if !yield(string(unquote(raw)), s.skip()) {
 				return
 			}
 		}
