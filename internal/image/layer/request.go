@@ -162,7 +162,10 @@ func (w *Worker) handle(m *wire.Message) error {
 	case wire.Done, wire.Failed:
 		p.answer <- m
 	case wire.List:
-		if len(p.implied)+len(m.List) > wire.MaxImplied {
+		for _, path := range m.List {
+			p.size += len(path)
+		}
+		if len(p.implied)+len(m.List) > wire.MaxImplied || p.size > wire.MaxImpliedBytes {
 			return errdef.Errorf(errdef.Invalid, "the unpacking process lists more than %d directories", wire.MaxImplied)
 		}
 		p.implied = append(p.implied, m.List...)

@@ -61,6 +61,7 @@ type pending struct {
 	dir     int // the layer's, once somebody asked for something in it; -1 before
 	name    string
 	implied []string
+	size    int                // of these, bytes
 	answer  chan *wire.Message // closed without one when the worker is gone
 }
 

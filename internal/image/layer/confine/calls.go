@@ -14,7 +14,7 @@ var Calls = []struct {
 	Reason string
 }{
 	{[]string{"openat", "openat2", "close", "fstat", "newfstatat", "lseek", "read", "pread64", "write", "pwrite64", "ftruncate", "getdents64"}, "files, by descriptor"},
-	{[]string{"mkdirat", "symlinkat", "linkat", "unlinkat", "mknodat", "renameat2", "readlinkat"}, "names in the target directory; mknodat makes FIFOs and whiteouts, no device without CAP_MKNOD"},
+	{[]string{"mkdirat", "symlinkat", "linkat", "unlinkat", "mknodat", "renameat2", "readlinkat"}, "names in the target directory; mknodat makes FIFOs and whiteouts, no device in a user namespace"},
 	{[]string{"fchown", "fchownat", "fchmod", "fchmodat", "utimensat", "fsetxattr", "fgetxattr", "flistxattr"}, "owners, modes, times, attributes"},
 	{[]string{"sendmsg", "recvmsg"}, "the socket to the engine, which is the only one there is"},
 	{[]string{"poll", "ppoll", "eventfd2"}, "waiting for a stream"},

@@ -3,7 +3,7 @@
 //	err := confine.Start(&confine.Options{Box: dir, Target: layers})     // returns when the worker has ended
 //
 // What the worker has: a root file system that holds nothing but its program, read-only, and the target directory; a user namespace with no more
-// capabilities than setting owners, modes and attributes of files takes, over that directory's files; process, network, IPC, UTS, cgroup and mount
+// capabilities than making files and setting owners, modes and attributes of files takes, over that directory's files; process, network, IPC, UTS, cgroup and mount
 // namespaces of its own; the system calls of Calls; Landlock rules where the kernel has Landlock; bounded memory, descriptors and core size; and the
 // socket to the engine. It has no /proc, no /sys and no /dev.
 //

@@ -32,6 +32,7 @@ var capabilities = []string{
 	"CAP_FOWNER",       // modes and times of files that are somebody else's by then
 	"CAP_FSETID",       // set-group-ID bits of files of other groups
 	"CAP_SETFCAP",      // file capabilities
+	"CAP_MKNOD",        // no device in a user namespace (fs/namei.c, vfs_mknod asks the first one); package plan's Landlock rules let nobody make a whiteout without it
 }
 
 // Spec returns the configuration of the worker's container. Paths are absolute.

@@ -3,6 +3,8 @@ package extract
 import (
 	"context"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -87,6 +89,23 @@ func (t *Tree) Unpack(ctx context.Context, r *tarstream.Reader) (wire.Result, er
 
 // finish sets the times of directories, which every entry in them has changed.
 func (t *Tree) finish() error {
+	for path := range t.impliedDirs { // no time is known: the same layer shall give the same tree
+		t.times[path] = unix.Timespec{}
+	}
+	if err := t.setTimes(); err != nil {
+		return err
+	}
+	size := 0
+	for _, path := range slices.Sorted(maps.Keys(t.impliedDirs)) {
+		if size += len(path); len(t.result.Implied) == wire.MaxImplied || size > wire.MaxImpliedBytes {
+			break
+		}
+		t.result.Implied = append(t.result.Implied, path)
+	}
+	return nil
+}
+
+func (t *Tree) setTimes() error {
 	for path, mtime := range t.times {
 		t.limit()
 		fd, err := t.dir(path)
@@ -96,12 +115,6 @@ func (t *Tree) finish() error {
 		if err := unix.UtimesNanoAt(fd, ".", []unix.Timespec{mtime, mtime}, 0); err != nil {
 			return failed("set the time of "+quote(path), err)
 		}
-	}
-	for path := range t.impliedDirs {
-		if len(t.result.Implied) == wire.MaxImplied {
-			break
-		}
-		t.result.Implied = append(t.result.Implied, path)
 	}
 	return nil
 }

@@ -53,12 +53,15 @@ type Result struct {
 	// Opaque: the layer hides everything below it. Overlayfs does not look at its root for that, so the chain has to end here.
 	Opaque bool
 	// Implied are directories, relative to the root, that no entry of the layer describes and whose children need them; "" is the root itself. They have
-	// mode 0755 and belong to root until somebody gives them what a lower layer says (snapshot.Prepared.Commit). At most MaxImplied.
+	// mode 0755 and belong to root until somebody gives them what a lower layer says (snapshot.Stage.Commit). At most MaxImplied.
 	Implied []string
 }
 
-// MaxImplied bounds Result.Implied; directories beyond keep what they have.
-const MaxImplied = 1000
+// MaxImplied and MaxImpliedBytes bound Result.Implied; directories beyond, in the order of their paths, keep what they have.
+const (
+	MaxImplied      = 20_000
+	MaxImpliedBytes = 4 << 20
+)
 
 // Skipped counts what was in the archive and is not in the directory.
 type Skipped struct {

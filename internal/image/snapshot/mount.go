@@ -1,0 +1,259 @@
+package snapshot
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
+	"golang.org/x/sys/unix"
+)
+
+// MaxLayers is how many lower layers overlayfs takes (fs/overlayfs/params.h, OVL_MAX_STACK).
+const MaxLayers = 500
+
+// MountOptions say what to mount.
+type MountOptions struct {
+	Use         *Use
+	Upper, Work string        // absolute, empty directories of one file system at first; both "": the mount is read-only
+	Target      string        // absolute; "": it stays detached, and the descriptor is all there is of it
+	IDs         idmap.Mapping // of the container: the layers' ids are shown as these; empty: as they are
+	Volatile    bool          // the upper directory is never synced and must not be used again after a crash (overlayfs' volatile)
+	Attr        int           // MOUNT_ATTR_* of the mount
+}
+
+// Mount mounts a chain of layers and returns a descriptor of the mount, which is the caller's. The caller needs CAP_SYS_ADMIN in the user namespace of
+// its mount namespace. The upper directory holds ids as the container's processes have them on the host.
+//
+// overlayfs is told not to follow redirects and metadata-only copies: attributes that make it show a file somewhere else, which no layer of ours has.
+func Mount(o *MountOptions) (int, error) {
+	m := &mounting{o: o}
+	defer m.close()
+	if (o.Upper == "") != (o.Work == "") {
+		return -1, errdef.Errorf(errdef.Invalid, "mount of layers: an upper directory and a work directory go together")
+	}
+	if err := m.layers(); err != nil {
+		return -1, err
+	}
+	fd, err := m.overlay()
+	if err != nil {
+		return -1, err
+	}
+	if o.Target == "" {
+		return fd, nil
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, o.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		unix.Close(fd)
+		return -1, errdef.Errorf(errdef.Internal, "mount layers on %s: %w", o.Target, err)
+	}
+	return fd, nil
+}
+
+// Unmount unmounts what Mount mounted on a path, and detaches it if it is busy.
+func Unmount(target string) error {
+	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
+	if err == unix.EBUSY {
+		err = unix.Unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+	}
+	if err != nil {
+		return errdef.Errorf(errdef.Internal, "unmount %s: %w", target, err)
+	}
+	return nil
+}
+
+// A mounting is one call of Mount.
+type mounting struct {
+	o         *MountOptions
+	lower     []int // directories, the uppermost first
+	userXattr bool
+}
+
+func (m *mounting) close() {
+	for _, fd := range m.lower {
+		unix.Close(fd)
+	}
+}
+
+// layers opens the lower directories, mapped if ids are.
+func (m *mounting) layers() error {
+	dirs := m.o.Use.Layers()
+	if len(dirs) > MaxLayers {
+		return errdef.Errorf(errdef.Unsupported, "mount of layers: there are %d, and overlayfs takes %d", len(dirs), MaxLayers)
+	}
+	for n, i := range m.o.Use.Infos() {
+		if n > 0 && i.UserXattr != m.userXattr {
+			return errdef.WithHint(errdef.Errorf(errdef.Conflict, "mount of layers: some were unpacked by root and some without"), "give each user a store of his own")
+		}
+		m.userXattr = i.UserXattr
+	}
+	users := -1
+	if !m.o.IDs.Empty() {
+		var err error
+		if users, err = idmap.UserNS(m.o.IDs); err != nil {
+			return err
+		}
+		defer unix.Close(users)
+	}
+	if len(dirs) == 1 && m.o.Upper == "" {
+		dirs = append(dirs, m.o.Use.empty) // overlayfs wants two directories at least
+	}
+	for _, dir := range dirs {
+		fd, err := openLayer(dir, users)
+		if err != nil {
+			return err
+		}
+		m.lower = append(m.lower, fd)
+	}
+	return nil
+}
+
+func openLayer(dir string, users int) (int, error) {
+	if users < 0 {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, errdef.Errorf(errdef.Internal, "open layer %s: %w", dir, err)
+		}
+		return fd, nil
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return -1, errdef.Errorf(errdef.Internal, "open_tree of layer %s: %w", dir, err)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(users)}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(fd)
+		return -1, errdef.WithHint(errdef.Errorf(errdef.Unsupported, "map the ids of layer %s: %w", dir, err), "this needs root, a kernel from 5.19 on, and a file system that supports it")
+	}
+	return fd, nil
+}
+
+// overlay makes the mount, detached.
+func (m *mounting) overlay() (int, error) {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, errdef.Errorf(errdef.Unsupported, "fsopen overlay: %w", err)
+	}
+	defer unix.Close(fs)
+	if err := m.lowers(fs); err != nil {
+		return -1, explained("lower directories", fs, err)
+	}
+	for _, set := range m.settings() {
+		if set.value == "" {
+			err = unix.FsconfigSetFlag(fs, set.key)
+		} else {
+			err = unix.FsconfigSetString(fs, set.key, set.value)
+		}
+		if err != nil {
+			return -1, explained(set.key, fs, err)
+		}
+	}
+	if m.o.Upper != "" {
+		for _, dir := range []setting{{"upperdir", m.o.Upper}, {"workdir", m.o.Work}} {
+			if err := setDir(fs, dir.key, dir.value); err != nil {
+				return -1, explained(dir.key, fs, err)
+			}
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, explained("create", fs, err)
+	}
+	attr := m.o.Attr
+	if m.o.Upper == "" {
+		attr |= unix.MOUNT_ATTR_RDONLY
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	if err != nil {
+		return -1, errdef.Errorf(errdef.Internal, "fsmount of layers: %w", err)
+	}
+	return fd, nil
+}
+
+// setDir gives overlayfs a directory, by descriptor where the kernel takes one (6.13): a string of fsconfig(2) ends at 255 bytes.
+func setDir(fs int, key, path string) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if unix.FsconfigSetFd(fs, key, fd) == nil {
+		return nil
+	}
+	return unix.FsconfigSetString(fs, key, "/proc/self/fd/"+strconv.Itoa(fd))
+}
+
+// lowers adds the lower directories: by descriptor (kernel 6.13), by the path of a descriptor (6.7), or in one string of at most 255 bytes.
+func (m *mounting) lowers(fs int) error {
+	how := byDescriptor
+	for i, fd := range m.lower {
+		path := "/proc/self/fd/" + strconv.Itoa(fd)
+		var err error
+		if how == byDescriptor {
+			if err = unix.FsconfigSetFd(fs, "lowerdir+", fd); err == nil {
+				continue
+			}
+			if i > 0 {
+				return err
+			}
+			how = byPath
+		}
+		if err = unix.FsconfigSetString(fs, "lowerdir+", path); err == nil {
+			continue
+		}
+		if i > 0 {
+			return err
+		}
+		return m.oldLowers(fs)
+	}
+	return nil
+}
+
+// Ways to name a lower directory.
+const (
+	byDescriptor = iota
+	byPath
+)
+
+func (m *mounting) oldLowers(fs int) error {
+	var paths []string
+	for _, fd := range m.lower {
+		paths = append(paths, "/proc/self/fd/"+strconv.Itoa(fd))
+	}
+	return unix.FsconfigSetString(fs, "lowerdir", strings.Join(paths, ":"))
+}
+
+type setting struct{ key, value string }
+
+func (m *mounting) settings() []setting {
+	list := []setting{{"source", "bulkhead"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}}
+	if m.userXattr {
+		list = append(list, setting{"userxattr", ""})
+	}
+	if m.o.Upper == "" {
+		return list
+	}
+	if m.o.Volatile {
+		list = append(list, setting{"volatile", ""})
+	}
+	return list
+}
+
+// explained adds what the kernel says in words (fsopen(2), reading from the descriptor).
+func explained(step string, fs int, err error) error {
+	var text []string
+	for range 8 {
+		buf := make([]byte, 512)
+		n, rerr := unix.Read(fs, buf)
+		if rerr != nil || n <= 0 {
+			break
+		}
+		text = append(text, strings.TrimSpace(string(buf[:n])))
+	}
+	kind := errdef.Internal
+	if err == unix.EPERM {
+		kind = errdef.Denied
+	}
+	if len(text) > 0 {
+		return errdef.Errorf(kind, "mount of layers: %s: %w (%s)", step, err, strings.Join(text, "; "))
+	}
+	return errdef.Errorf(kind, "mount of layers: %s: %w", step, err)
+}
