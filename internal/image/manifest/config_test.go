@@ -1,7 +1,9 @@
 package manifest
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +142,68 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
+// documents returns those that podman 4.3 made of one Dockerfile, in both forms: TOOL.KIND.json.
+func documents(t testing.TB, kind string) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob("testdata/documents/*." + kind + ".json")
+	if err != nil || len(names) != 2 {
+		t.Fatalf("documents of kind %s: %v, %v", kind, names, err)
+	}
+	out := map[string][]byte{}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		form, _, _ := strings.Cut(filepath.Base(name), ".")
+		out[form] = data
+	}
+	return out
+}
+
+func TestDocuments(t *testing.T) {
+	configs := documents(t, "config")
+	for form, data := range documents(t, "manifest") {
+		mediaType, err := MediaType("application/json", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := DecodeManifest(data, descriptor(mediaType, string(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := DecodeConfig(configs[form], m.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(CheckImage(m), CheckPair(m, c)); err != nil {
+			t.Error(err)
+		}
+		if c.Config.User != "1000:1000" || len(c.Config.Env) != 2 || c.Config.Labels["Env"] != "x" || (c.Docker.Healthcheck != nil) != (form == "docker") {
+			t.Errorf("%s: %+v", form, c)
+		}
+	}
+	for form, data := range documents(t, "index") {
+		mediaType, err := MediaType("", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index, err := DecodeIndex(data, descriptor(mediaType, string(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"linux/amd64", "linux/arm64"} {
+			if d, err := Select(index, platform(want)); err != nil || FormatPlatform(Normalize(*d.Platform)) != want {
+				t.Errorf("%s: %s: %+v, %v", form, want, d, err)
+			}
+		}
+	}
+}
+
 func FuzzConfig(f *testing.F) {
+	for _, data := range documents(f, "config") {
+		f.Add(data)
+	}
 	f.Add([]byte(fill(goodConfig)))
 	f.Add([]byte(`{"architecture":"a","os":"b","rootfs":{"type":"layers"}}`))
 	f.Add([]byte(`{"config":{"Env":null},"history":[{"created":"0001-01-01T00:00:00Z"}]}`))

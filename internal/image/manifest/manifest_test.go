@@ -243,6 +243,9 @@ func TestChainIDs(t *testing.T) {
 }
 
 func FuzzManifest(f *testing.F) {
+	for form, data := range documents(f, "manifest") {
+		f.Add(data, form == "docker")
+	}
 	for _, s := range []string{
 		`{"schemaVersion":2,$config,"layers":[$layer]}`, `{"schemaVersion":2,"mediaType":"$DM",$config,"layers":[$layer],"subject":$layer}`, `{"schemaVersion":1}`,
 		`{"schemaVersion":2,$config,"layers":[{"mediaType":"$L","digest":"$A","size":1,"data":"eA=="}],"annotations":{"a":"b"}}`, `{"layers":[{}]}`,
@@ -285,6 +288,9 @@ func holds(t *testing.T, document any, mediaType string, descriptors []v1.Descri
 }
 
 func FuzzIndex(f *testing.F) {
+	for _, data := range documents(f, "index") {
+		f.Add(data)
+	}
 	for _, s := range []string{
 		`{"schemaVersion":2,"manifests":[{"mediaType":"$M","digest":"$A","size":5,"platform":{"os":"linux","architecture":"arm64","variant":"v8"}}]}`,
 		`{"schemaVersion":2,"mediaType":"$I","manifests":[],"annotations":{},"artifactType":"a/b"}`, `{"manifests":[{"digest":"$B"}]}`,

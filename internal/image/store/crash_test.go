@@ -2,8 +2,10 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -103,11 +105,22 @@ func TestResume(t *testing.T) {
 	if err != nil || in.Offset() != 1_234_567 {
 		t.Fatalf("offset %d, %v", in.Offset(), err)
 	}
+	reader, err := in.Reader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if got, err := io.ReadAll(reader); err != nil || !bytes.Equal(got, data[:in.Offset()]) {
+		t.Errorf("what is there: %d bytes, %v", len(got), err)
+	}
 	if _, err := in.Write(data[in.Offset():]); err != nil {
 		t.Fatal(err)
 	}
 	if err := in.Commit(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(reader); err != nil || !bytes.Equal(got, data[1_234_567:]) {
+		t.Errorf("what came after: %d bytes, %v", len(got), err)
 	}
 	if _, err := s.Bytes(desc.Digest, 1<<30); err != nil {
 		t.Error(err)

@@ -152,6 +152,19 @@ func (in *Ingest) restart() error {
 // Offset returns how many bytes are there. After Ingest it is what a former writer left; the caller goes on from there.
 func (in *Ingest) Offset() int64 { return in.at }
 
+// Reader opens what is there so far, from the beginning: for whoever unpacks a blob that is resumed, or while it comes. It may be read
+// while others write, ends where they are, and stays good after Commit. The content is not verified before that.
+func (in *Ingest) Reader() (*os.File, error) {
+	if in.file == nil {
+		return nil, errdef.Errorf(errdef.Conflict, "blob %s: opened after its end", in.desc.Digest)
+	}
+	f, _, err := in.s.openFile(in.s.ingest, blobName(in.desc.Digest)) // nobody takes its name away while it is locked
+	if err != nil {
+		return nil, errdef.Errorf(errdef.KindOf(err), "blob %s: open what is there: %w", in.desc.Digest, err)
+	}
+	return f, nil
+}
+
 // Write appends. More bytes than the descriptor has are refused before they are written.
 func (in *Ingest) Write(p []byte) (int, error) {
 	if in.file == nil {

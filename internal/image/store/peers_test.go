@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
 )
 
 // tool returns the path of a program that the test needs.
@@ -61,6 +63,16 @@ func TestSkopeo(t *testing.T) {
 	clean(t, other)
 	if err := other.Tag(ctx, "docker.io/library/ours:2.0", im.desc, Event{Action: "tag"}); err != nil {
 		t.Error(err)
+	}
+	// Out, as Docker's: what skopeo makes of it, package manifest reads.
+	converted := filepath.Join(t.TempDir(), "docker")
+	run("copy", "--format", "v2s2", "oci:"+root+":"+im.name, "dir:"+converted)
+	data, err := os.ReadFile(filepath.Join(converted, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := manifest.DecodeManifest(data, describe(manifest.DockerManifest, data)); err != nil || manifest.CheckImage(m) != nil || len(m.Layers) != 2 {
+		t.Errorf("%+v, %v", m, err)
 	}
 	// In: a name of its own, and one of ours that it moves.
 	second := newImage("second", 40, 5000)
