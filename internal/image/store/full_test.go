@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -109,6 +110,48 @@ func TestFull(t *testing.T) {
 		t.Logf("%d of %d pulls met a full disk", refused, rounds)
 		if refused < rounds/10 {
 			t.Error("the disk was hardly ever full")
+		}
+	})
+}
+
+// TestLeaseFull: what a lease takes when there is room again is not spoiled by what it could not take before.
+func TestLeaseFull(t *testing.T) {
+	ctx := context.Background()
+	onSmallDisk(t, 4, func(root string) {
+		s, err := Open(root)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer s.Close()
+		lease, err := s.Lease(ctx, "full")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer lease.Close()
+		var many []digest.Digest
+		for i := range 1000 { // more than a page
+			many = append(many, digest.FromString(fmt.Sprint(i)))
+		}
+		release := fill(t, root, 10_000)
+		if err := lease.Add(ctx, many...); !errdef.Is(err, errdef.Unavailable) {
+			t.Errorf("added to a full disk: %v", err)
+		}
+		release()
+		im := newImage("x", 1, 10)
+		for _, d := range im.digests() {
+			if err := lease.Add(ctx, d); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, data := range append(im.layers, im.config, im.manifest) {
+			if err := ingest(ctx, s, data, nothing); err != nil {
+				t.Error(err)
+			}
+		}
+		if r, err := s.GC(ctx, Roots{Grace: -1}); err != nil || len(r.Removed) != 0 {
+			t.Errorf("gc: %+v, %v", r, err)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -87,10 +88,12 @@ func (l *Lease) Add(ctx context.Context, digests ...digest.Digest) error {
 		return err
 	}
 	defer unlock()
-	if n, err := l.file.Write(lines.Bytes()); err != nil {
-		if n > 0 {
-			_, _ = l.file.WriteString("\n") // half a digest must not run into the next one
-		}
+	end, err := l.file.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = l.file.Write(lines.Bytes())
+	}
+	if err != nil {
+		_ = l.file.Truncate(end) // half a digest must not run into the next one
 		return writeFailed(err, "lease")
 	}
 	for _, d := range fresh {
