@@ -237,12 +237,15 @@ func (j *judge) delegation(c *Cgroups) {
 	}
 	if j.f.Host.Container == "" {
 		f.Fix = j.m.delegate(c.Systemd, j.f.Caller.UID)
+		if c.Systemd {
+			f.Cost += " (the command restarts what runs under this user's systemd)"
+		}
 	}
 	j.add(f)
 }
 
-// delegate gives a user controllers: by a drop-in for his manager, which takes effect at once, and for a user who has none running, at his
-// next login; without systemd by a group of his own, that the shell moves into.
+// delegate gives a user controllers: by a drop-in for his manager, which takes effect when that starts again (reloading systemd is not enough:
+// tried with release 257); without systemd by a group of his own, that the shell moves into.
 func (m mender) delegate(systemd bool, uid int) string {
 	id := strconv.Itoa(uid)
 	if systemd {

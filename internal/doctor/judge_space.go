@@ -79,11 +79,11 @@ func (j *judge) userNamespace(k *Kernel) {
 	j.add(f)
 }
 
-// usernsProfile gives this one program leave, rather than all.
+// usernsProfile gives this one program leave, rather than all. The path of an attachment must begin with a slash.
 func (m mender) usernsProfile(dir string) string {
 	program := "/usr/{,local/}{,s}bin/bulkhead-runtime"
-	if clean := strings.HasPrefix(dir, "/") && !strings.ContainsAny(dir, " \t\n'\"\\$`{}[]*?@"); clean && !strings.Contains(program, dir) {
-		program = "{" + dir + "/bulkhead-runtime," + program + "}"
+	if len(plain([]string{dir})) == 1 && strings.HasPrefix(dir, "/") && !strings.HasPrefix(dir, "/usr/") {
+		program = "/{usr/{,local/}{,s}bin," + strings.Trim(dir, "/") + "}/bulkhead-runtime"
 	}
 	return m.asRoot(`printf "abi <abi/4.0>,\ninclude <tunables/global>\nprofile bulkhead-runtime ` + program +
 		` flags=(unconfined) { userns, }\n" >/etc/apparmor.d/bulkhead-runtime && apparmor_parser -r /etc/apparmor.d/bulkhead-runtime`)
