@@ -28,6 +28,9 @@ type Process struct{ fd int }
 func Open(pid int) (Process, error) {
 	fd := -1
 	err := sys.Retry(func() (err error) { fd, err = unix.PidfdOpen(pid, 0); return err })
+	if err == unix.EINVAL && pid > 0 {
+		err = unix.ESRCH // what kernels before 6.13 say of a number that is only a session's or a process group's still
+	}
 	if err != nil {
 		return Process{-1}, errdef.Errorf(kindOf(err), "open pidfd of process %d: %w", pid, err)
 	}

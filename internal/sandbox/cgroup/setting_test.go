@@ -176,9 +176,9 @@ func TestCompileRefuses(t *testing.T) {
 		{"hugepageLimits[0].pageSize", errdef.Invalid, both, res(func(r *specs.LinuxResources) { r.HugepageLimits = []specs.LinuxHugepageLimit{{Pagesize: "../2MB"}} })},
 		{"rdma", errdef.Invalid, both, res(func(r *specs.LinuxResources) { r.Rdma = map[string]specs.LinuxRdma{"a b": {}} })},
 		{"unified", errdef.Unsupported, v1, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"memory.high": "1"} })},
-		{"unified[../x.y]", errdef.Invalid, v2, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"../x.y": "1"} })},
-		{"unified[memory]", errdef.Invalid, v2, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"memory": "1"} })},
-		{"unified[cgroup.procs]", errdef.Invalid, v2, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"cgroup.procs": "1"} })},
+		{`unified["../x.y"]`, errdef.Invalid, v2, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"../x.y": "1"} })},
+		{`unified["memory"]`, errdef.Invalid, v2, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"memory": "1"} })},
+		{`unified["cgroup.procs"]`, errdef.Invalid, v2, res(func(r *specs.LinuxResources) { r.Unified = map[string]string{"cgroup.procs": "1"} })},
 	} {
 		for _, mode := range c.modes {
 			if _, err := compile(mode, c.res); !errdef.Is(err, c.kind) || !strings.Contains(err.Error(), "linux.resources."+c.field) {

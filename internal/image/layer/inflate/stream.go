@@ -20,19 +20,18 @@ const (
 
 // A Stream is an archive that comes out of a layer's stream.
 type Stream struct {
-	in      *input
-	limits  wire.Limits
-	close   func()
-	free    chan []byte
-	hashed  chan piece // what the caller takes
-	stop    chan struct{}
-	once    sync.Once
-	wg      sync.WaitGroup
-	last    []byte
-	err     error
-	sum     hash.Hash
-	total   int64
-	running bool
+	in     *input
+	limits wire.Limits
+	close  func()
+	free   chan []byte
+	hashed chan piece // what the caller takes
+	stop   chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
+	last   []byte
+	err    error
+	sum    hash.Hash
+	total  int64
 }
 
 type piece struct {
