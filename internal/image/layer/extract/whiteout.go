@@ -210,7 +210,7 @@ func (t *Tree) node(at place, h *tarstream.Header, kind uint32) error {
 	if err := t.setNamed(at, h); err != nil {
 		return err
 	}
-	if h.Mode&0o7000 != 0 || t.setgid {
+	if h.Mode&0o7000 != 0 || t.setgid || kind != unix.S_IFIFO { // the engine's umask is its own
 		if err := unix.Fchmodat(at.dir, at.name, uint32(h.Mode&0o7777), 0); err != nil {
 			return failed("set the mode", err)
 		}
