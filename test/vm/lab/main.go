@@ -162,7 +162,7 @@ func runOne(ctx context.Context, args []string) (int, error) {
 func (b boot) environment() []string {
 	return []string{
 		"BULKHEAD_TEST_VM=1", "BULKHEAD_TEST_STRICT=1", "BULKHEAD_TEST_BIN=/bulkhead/bin", "BULKHEAD_TEST_LSM=" + b.lsm, "BULKHEAD_TEST_INIT=" + b.init,
-		"BULKHEAD_TEST_KERNEL=" + b.kernel, "TMPDIR=/tmp",
+		"BULKHEAD_TEST_KERNEL=" + b.kernel, "TMPDIR=/var/tmp", // on the disk
 	}
 }
 
