@@ -92,10 +92,13 @@ func (t *Tree) file(at place, h *tarstream.Header, r *tarstream.Reader) error {
 	return setTime(fd, "", h)
 }
 
-// holeSize is the least run of zeros that becomes a hole: below that an extent costs more than it saves.
-const holeSize = 64 << 10
+// A hole is made of whole pages, and of minHole bytes at least: below that an extent costs more than it saves.
+const (
+	page    = 4 << 10
+	minHole = 16 << 10
+)
 
-var zeros [holeSize]byte
+var zeros [page]byte
 
 // fill writes the data of a file. Zeros become holes, so that a file that was sparse when an archiver without a notion of it read it is sparse again.
 func fill(fd int, h *tarstream.Header, r *tarstream.Reader) error {
@@ -141,12 +144,7 @@ type writer struct {
 
 func (w *writer) write(b []byte) error {
 	for len(b) > 0 {
-		n := w.data(b)
-		if n == 0 {
-			w.offset += holeSize
-			b = b[holeSize:]
-			continue
-		}
+		n, hole := w.data(b)
 		for done := 0; done < n; {
 			m, err := unix.Pwrite(w.fd, b[done:n], w.offset+int64(done))
 			if err == unix.EINTR {
@@ -157,22 +155,29 @@ func (w *writer) write(b []byte) error {
 			}
 			done += m
 		}
-		w.offset += int64(n)
-		w.end = w.offset
-		b = b[n:]
+		if n > 0 {
+			w.end = w.offset + int64(n)
+		}
+		w.offset += int64(n + hole)
+		b = b[n+hole:]
 	}
 	return nil
 }
 
-// data returns how many bytes of b come before the next hole.
-func (w *writer) data(b []byte) int {
-	at := int(-w.offset & (holeSize - 1)) // the first block that begins in b
-	for ; at+holeSize <= len(b); at += holeSize {
-		if b[at] == 0 && b[at+holeSize-1] == 0 && string(b[at:at+holeSize]) == string(zeros[:]) {
-			return at
+// data returns how many bytes of b come before the next hole, and how long that is.
+func (w *writer) data(b []byte) (data, hole int) {
+	at := int(-w.offset & (page - 1)) // the first page that begins in b
+	for at+page <= len(b) {
+		end := at
+		for end+page <= len(b) && b[end] == 0 && b[end+page-1] == 0 && string(b[end:end+page]) == string(zeros[:]) {
+			end += page
 		}
+		if end-at >= minHole {
+			return at, end - at
+		}
+		at = end + page
 	}
-	return len(b)
+	return len(b), 0
 }
 
 func (t *Tree) directory(at place, h *tarstream.Header) error {
