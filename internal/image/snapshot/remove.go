@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -133,8 +134,21 @@ func (s *Store) healOne(ctx context.Context, path string) error {
 	if err != nil || !ok {
 		return err
 	}
-	return s.erase(ctx, path)
+	// The worker of an owner who was killed dies with him, but a moment later, and until then makes files.
+	for range dying {
+		if err = s.erase(ctx, path); !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+	return err
 }
+
+// dying times pause is how long the worker of an owner who was killed may take to die.
+const (
+	dying = 200
+	pause = 10 * time.Millisecond
+)
 
 // A Report says what GC did.
 type Report struct {

@@ -37,6 +37,14 @@ var built = sync.OnceValues(func() (string, error) {
 	return dir, cmd.Run()
 })
 
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := built(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
 // A site is a directory with victims around a worker.
 type site struct {
 	dir string
