@@ -29,12 +29,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/bench/dockerbundle"
+	"github.com/bulkhead-engine/bulkhead/test/built"
 )
 
 // settings are the command line.
@@ -126,23 +126,9 @@ func prepare(work string) error {
 		}
 	}
 	for _, name := range []string{"runner", "empty", "calls"} {
-		if err := goBuild(filepath.Join(work, name), "./bench/"+name); err != nil {
+		if err := built.Program(filepath.Join(work, name), "./bench/"+name); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// goBuild builds a package of this module as the release does: static, without paths and symbol tables. Where there is no toolchain,
-// BULKHEAD_TEST_BIN is the directory of programs that are built already.
-func goBuild(output, pkg string) error {
-	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
-		return os.Symlink(filepath.Join(dir, filepath.Base(pkg)), output)
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", output, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
 	}
 	return nil
 }

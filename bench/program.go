@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/test/built"
 )
 
 // program is one that is measured. An OCI runtime has the command line of runc; another one has a fixed argv.
@@ -40,7 +42,7 @@ func findPrograms(work string) ([]program, error) {
 	path := os.Getenv("BULKHEAD")
 	if _, err := os.Stat("cmd/bulkhead-runtime/main.go"); path == "" && err == nil {
 		path = filepath.Join(work, ours)
-		if err := goBuild(path, "./cmd/bulkhead-runtime"); err != nil {
+		if err := built.Program(path, "./cmd/bulkhead-runtime"); err != nil {
 			return nil, err
 		}
 	}

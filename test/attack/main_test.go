@@ -3,7 +3,6 @@ package attack
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,9 +11,8 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/bench/dockerbundle"
+	"github.com/bulkhead-engine/bulkhead/test/built"
 )
-
-const module = "github.com/bulkhead-engine/bulkhead"
 
 // strict turns everything that this machine cannot do into a failure.
 var strict = os.Getenv("BULKHEAD_TEST_STRICT") != ""
@@ -101,15 +99,15 @@ func prepare() error {
 	careless = &program{name: "careless", path: filepath.Join(work, "careless")}
 	target = &program{name: "runtime", path: os.Getenv("RUNTIME")}
 	builds := map[string]string{
-		careless.path:                    module + "/test/attack/careless",
-		filepath.Join(image, "attacker"): module + "/test/attack/attacker",
+		careless.path:                    "./test/attack/careless",
+		filepath.Join(image, "attacker"): "./test/attack/attacker",
 	}
 	if target.path == "" {
 		target.path = filepath.Join(work, "bulkhead-runtime")
-		builds[target.path] = module + "/cmd/bulkhead-runtime"
+		builds[target.path] = "./cmd/bulkhead-runtime"
 	}
 	for output, pkg := range builds {
-		if err := build(output, pkg); err != nil {
+		if err := built.Program(output, pkg); err != nil {
 			return err
 		}
 	}
@@ -210,21 +208,4 @@ func killMarked(p *program) {
 			_ = proc.Kill() // it may have ended meanwhile
 		}
 	}
-}
-
-// build compiles a program. BULKHEAD_TEST_BIN is a directory where they all are already: a machine of the lab has no compiler.
-func build(output, pkg string) error {
-	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
-		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(pkg)))
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(output, data, 0o755)
-	}
-	cmd := exec.Command("go", "build", "-o", output, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
-	}
-	return nil
 }

@@ -42,7 +42,7 @@ func TestPause(t *testing.T) {
 		eventually(t, "and runs when it is resumed", func() bool { return exists(b.dir + "/rootfs/tmp/late") })
 		b.ok("pause", b.id)
 		b.ok("delete", "--force", b.id)
-		if alive(b.pid) {
+		if running(b.pid) { // a zombie is for the machine's first process to reap, which it does when it likes
 			t.Error("the first process is still there")
 		}
 	})

@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-)
 
-const module = "github.com/bulkhead-engine/bulkhead"
+	"github.com/bulkhead-engine/bulkhead/test/built"
+)
 
 var (
 	strict  = os.Getenv("BULKHEAD_TEST_STRICT") == "1"
@@ -84,18 +82,12 @@ func prepare() error {
 	if err := os.WriteFile(inside, self, 0o755); err != nil {
 		return err
 	}
-	dir := os.Getenv("BULKHEAD_TEST_BIN")
-	if dir == "" {
-		dir = work
-		for _, name := range []string{"bulkhead-runtime", "bulkhead-systemd"} {
-			cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), module+"/cmd/"+name)
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("go build %s: %w: %s", name, err, out)
-			}
+	for _, name := range []string{"bulkhead-runtime", "bulkhead-systemd"} { // the helper is looked for beside the runtime
+		if err := built.Program(filepath.Join(work, name), "./cmd/"+name); err != nil {
+			return err
 		}
 	}
-	runtime = filepath.Join(dir, "bulkhead-runtime")
+	runtime = filepath.Join(work, "bulkhead-runtime")
 	return nil
 }
 
@@ -179,8 +171,6 @@ func lastDir(pid int, controller string) string {
 	}
 	return "/sys/fs/cgroup/unified" + v2
 }
-
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 // running is alive, and no zombie either.
 func running(pid int) bool {

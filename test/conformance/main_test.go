@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/bulkhead-engine/bulkhead/test/built"
 )
 
 // scratch outlives single tests: programs built once for all of them.
@@ -52,15 +54,10 @@ var buildRuntime = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("RUNTIME"); path != "" {
 		return exec.LookPath(path)
 	}
-	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
-		return filepath.Join(dir, "bulkhead-runtime"), nil
-	}
 	// named as it is installed: what a peer does by a runtime's name is then as in earnest
 	path := filepath.Join(scratch, "bulkhead-runtime")
-	cmd := exec.Command("go", "build", "-o", path, "../../cmd/bulkhead-runtime")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build runtime: %w\n%s", err, out)
+	if err := built.Program(path, "./cmd/bulkhead-runtime"); err != nil {
+		return "", err
 	}
 	return path, os.Chmod(scratch, 0o755)
 })

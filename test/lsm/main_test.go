@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/test/built"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -92,18 +93,8 @@ func prepare() error {
 			return err
 		}
 	}
-	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
-		runtime = filepath.Join(dir, "bulkhead-runtime")
-		_, err := os.Stat(runtime)
-		return err
-	}
 	runtime = filepath.Join(work, "bulkhead-runtime")
-	build := exec.Command("go", "build", "-o", runtime, "github.com/bulkhead-engine/bulkhead/cmd/bulkhead-runtime")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w: %s", err, out)
-	}
-	return nil
+	return built.Program(runtime, "./cmd/bulkhead-runtime")
 }
 
 // forBoot skips a test of a module that is not in force, and fails it on a machine that was booted for it.

@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-const module = "github.com/bulkhead-engine/bulkhead"
+	"github.com/bulkhead-engine/bulkhead/test/built"
+)
 
 var (
 	strict  = os.Getenv("BULKHEAD_TEST_STRICT") == "1"
@@ -108,13 +108,13 @@ func prepare() error {
 	if err := os.WriteFile(filepath.Join(image, "busybox"), data, 0o755); err != nil {
 		return err
 	}
-	builds := map[string]string{filepath.Join(image, "inside"): module + "/test/spec/inside"}
+	builds := map[string]string{filepath.Join(image, "inside"): "./test/spec/inside"}
 	if runtime == "" {
 		runtime = filepath.Join(work, "bulkhead-runtime")
-		builds[runtime] = module + "/cmd/bulkhead-runtime"
+		builds[runtime] = "./cmd/bulkhead-runtime"
 	}
 	for output, pkg := range builds {
-		if err := build(output, pkg); err != nil {
+		if err := built.Program(output, pkg); err != nil {
 			return err
 		}
 	}
@@ -184,21 +184,4 @@ func cannot(t *testing.T, format string, args ...any) {
 		t.Fatalf("this machine cannot show it: "+format, args...)
 	}
 	t.Skipf("this machine cannot show it: "+format, args...)
-}
-
-// build compiles a program. BULKHEAD_TEST_BIN is a directory where they all are already: a machine of the lab has no compiler.
-func build(output, pkg string) error {
-	if dir := os.Getenv("BULKHEAD_TEST_BIN"); dir != "" {
-		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(pkg)))
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(output, data, 0o755)
-	}
-	cmd := exec.Command("go", "build", "-o", output, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
-	}
-	return nil
 }

@@ -111,10 +111,5 @@ func Statx(fd Arg, mem string) Op {
 	return call("statx", unix.SYS_STATX, fd, Str(""), Flag(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"), Flag(uint32(basic), "STATX_BASIC_STATS"), Addr(mem, 0))
 }
 
-// Fcntl is fcntl(2) F_GETFD: does the descriptor exist.
-func FcntlGetfd(fd Arg) Op {
-	return call("fcntl", unix.SYS_FCNTL, fd, Flag(unix.F_GETFD, "F_GETFD"))
-}
-
 // Umask is umask(2).
 func Umask(mask uint32) Op { return call("umask", unix.SYS_UMASK, shown(mask, Octal)) }

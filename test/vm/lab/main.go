@@ -12,6 +12,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -140,11 +141,20 @@ func runOne(ctx context.Context, args []string) (int, error) {
 	}
 	var ended wire.Ended
 	c := machine.Config{Console: *console, Results: *results, Ended: func(_ int, e wire.Ended) { ended = e }}
-	c.Output = func(_ int, data []byte) { _, _ = os.Stdout.Write(data) }
+	var output bytes.Buffer
+	c.Output = func(_ int, data []byte) {
+		_, _ = os.Stdout.Write(data)
+		output.Write(data)
+	}
 	result, err := b.start(ctx, disk, []wire.Job{job}, c)
 	if err != nil {
 		return 1, err
 	}
+	return b.conclude(result, ended, *pkg != "" && bytes.Contains(output.Bytes(), []byte("testing: warning: no tests to run")))
+}
+
+// conclude says how a run ended and returns its exit status. A run of no test has failed.
+func (b boot) conclude(result *machine.Result, ended wire.Ended, empty bool) (int, error) {
 	for _, line := range result.Oops {
 		fmt.Fprintln(os.Stderr, "lab: the kernel complains:", line)
 	}
@@ -152,8 +162,11 @@ func runOne(ctx context.Context, args []string) (int, error) {
 		fmt.Fprintln(os.Stderr, "lab:", ended.Reason)
 	}
 	fmt.Fprintf(os.Stderr, "lab: %s: boot %.1f s, command %.1f s, exit status %d\n", b, result.Booted.Seconds(), ended.Elapsed.Seconds(), ended.Code)
-	if ended.Code < 0 {
+	switch {
+	case ended.Code < 0:
 		return 1, nil
+	case ended.Code == 0 && empty:
+		return 1, errors.New("no test has such a name")
 	}
 	return ended.Code, nil
 }
