@@ -27,7 +27,7 @@ var places = []struct {
 	reach reach
 	paths string
 }{
-	{tree, "/boot /dev /proc /sys /usr /bin /sbin /lib /lib32 /lib64 /libx32 /usr/local/bin /usr/local/sbin /usr/local/lib /usr/local/lib64 /usr/libexec"},
+	{tree, "/boot /dev /proc /sys /sys/fs/cgroup /usr /bin /sbin /lib /lib32 /lib64 /libx32 /usr/local/bin /usr/local/sbin /usr/local/lib /usr/local/lib64 /usr/libexec"},
 	{tree, "/etc/selinux /etc/pam.d /etc/security /etc/ssh /etc/systemd /etc/sudoers.d /etc/init.d /etc/ld.so.conf.d /var/lib/selinux"},
 	{itself, "/ /etc /home /media /mnt /opt /root /run /srv /tmp /var /usr/local /usr/src /usr/local/etc /usr/local/share /usr/local/src"},
 	{itself, "/var/cache /var/lib /var/log /var/mail /var/opt /var/run /var/spool /var/tmp /run/user /run/lock /run/systemd /run/udev /run/dbus"},
