@@ -30,19 +30,7 @@ func TestStats(t *testing.T) {
 		b.exec("disk", "/disk/b", "write", "65536", "100")
 		b.exec("hold", "30000000")
 		b.ok("pause", b.id)
-		for last := ""; last != b.value("cpu.stat"); { // until the timer of the quota stands still, too
-			last = b.value("cpu.stat")
-			time.Sleep(150 * time.Millisecond)
-		}
-		var got map[string]any
-		var event struct {
-			Type, ID string
-			Data     map[string]any
-		}
-		b.must(json.Unmarshal([]byte(b.ok("events", "--stats", b.id).out), &event))
-		if got = event.Data; event.Type != "stats" || event.ID != b.id {
-			t.Errorf("%s of %s", event.Type, event.ID)
-		}
+		got := b.stillStats()
 		at := func(path string) any {
 			var v any = got
 			for _, key := range strings.Split(path, ".") {
@@ -113,6 +101,28 @@ func TestStats(t *testing.T) {
 			t.Errorf("limit %v", limit)
 		}
 	})
+}
+
+// stillStats is the data of `events --stats`, asked for while the kernel's counters stood still. Those of a frozen container do not at once: the
+// timer of the quota goes on for a while, and what the processors hold of charged memory in advance is given back some time.
+func (b *box) stillStats() map[string]any {
+	b.t.Helper()
+	counters := func() string { return b.value("cpu.stat") + b.value("memory.current") + b.value("memory.stat") }
+	var data map[string]any
+	eventually(b.t, "the counters stand still", func() bool {
+		before := counters()
+		time.Sleep(150 * time.Millisecond)
+		var event struct {
+			Type, ID string
+			Data     map[string]any
+		}
+		b.must(json.Unmarshal([]byte(b.ok("events", "--stats", b.id).out), &event))
+		if data = event.Data; event.Type != "stats" || event.ID != b.id {
+			b.t.Errorf("%s of %s", event.Type, event.ID)
+		}
+		return counters() == before
+	})
+	return data
 }
 
 // sameIO compares the entries of one counter with io.stat.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -51,10 +52,21 @@ func (b *box) unit() string { return "bh-" + b.id + ".scope" }
 // gone waits until systemd knows nothing of the unit.
 func gone(t *testing.T, unit string) {
 	t.Helper()
-	eventually(t, unit+" is gone", func() bool {
-		out, _ := exec.Command("systemctl", "show", "-p", "LoadState,ActiveState", "--value", unit).CombinedOutput()
-		return strings.Contains(string(out), "not-found") && strings.Contains(string(out), "inactive")
-	})
+	var out []byte
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		out, _ = exec.Command("systemctl", "show", "-p", "LoadState,ActiveState", "--value", unit).CombinedOutput()
+		if strings.Contains(string(out), "not-found") && strings.Contains(string(out), "inactive") {
+			return
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	status, _ := exec.Command("systemctl", "show", unit).CombinedOutput()
+	journal, _ := exec.Command("journalctl", "--no-pager", "-n", "30").CombinedOutput()
+	events, _ := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.events")
+	procs, _ := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs")
+	t.Fatalf("waited in vain: %s is gone: %s\n%s\n%s\nevents %q procs %q", unit, out, status, journal, events, procs)
 }
 
 // needSystemd skips on a machine of another init system.

@@ -16,12 +16,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/test/vm/wire"
 )
 
 const (
-	planFile = "/bulkhead/.lab/plan.json"
+	planWord = "lab.plan=" // on the kernel's command line
 	results  = "/bulkhead/.lab/results"
 	portName = "lab"
 	// maxResult bounds what is sent of one result file, in bytes.
@@ -29,11 +30,12 @@ const (
 )
 
 func main() {
-	if err := work(); err != nil {
-		fmt.Fprintln(os.Stderr, "guest:", err)
-		os.Exit(1)
+	err := work()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err) // the console, whose end the host shows when the machine ends before its time
+		time.Sleep(time.Second)
 	}
-	// The host ends the machine when it has read the last frame.
+	// The host ends the machine when it has read the last frame. Nothing is to wait for if there will be none.
 	if err := syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
 		fmt.Fprintln(os.Stderr, "guest: power off:", err)
 	}
@@ -61,12 +63,8 @@ func work() error {
 	}
 	defer file.Close()
 	p := &port{file: file}
-	data, err := os.ReadFile(planFile)
+	plan, err := readPlan()
 	if err != nil {
-		return fmt.Errorf("read the plan: %w", err)
-	}
-	var plan wire.Plan
-	if err := json.Unmarshal(data, &plan); err != nil {
 		return fmt.Errorf("read the plan: %w", err)
 	}
 	if err := os.MkdirAll(results, 0o777); err != nil {
@@ -76,7 +74,7 @@ func work() error {
 		return err
 	}
 	p.send(wire.Frame{Kind: wire.Ready})
-	r := runner{port: p, plan: &plan}
+	r := runner{port: p, plan: plan}
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -86,6 +84,27 @@ func work() error {
 	sendResults(p)
 	p.send(wire.Frame{Kind: wire.Done})
 	return p.err
+}
+
+// readPlan reads the plan of this machine: the second disk may be that of several.
+func readPlan() (*wire.Plan, error) {
+	words, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	for _, word := range strings.Fields(string(words)) {
+		name, ok := strings.CutPrefix(word, planWord)
+		if !ok {
+			continue
+		}
+		data, err := os.ReadFile(wire.PlanFile("/bulkhead", name))
+		if err != nil {
+			return nil, err
+		}
+		plan := &wire.Plan{}
+		return plan, json.Unmarshal(data, plan)
+	}
+	return nil, errors.New("no " + planWord + " on the kernel's command line")
 }
 
 // openPort finds the port by its name: there may be no udev to make a link.

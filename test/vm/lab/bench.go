@@ -34,14 +34,14 @@ func runBench(ctx context.Context, args []string) (int, error) {
 			Name: "bench", Argv: []string{"/bulkhead/bin/bench", "-n", fmt.Sprint(*rounds), "-seccomp=false", "-results="}, Dir: "/bulkhead/src", User: "root",
 			Timeout: 15 * time.Minute, Env: b.environment(),
 		}
-		disk, err := p.disk(ctx, b, []wire.Job{job})
+		disk, err := p.single(ctx, b, job)
 		if err != nil {
 			return 1, err
 		}
 		fmt.Printf("\n## %s\n\n", strings.ReplaceAll(b.String(), "/", ", "))
 		code := 0
 		c := machine.Config{Output: func(_ int, data []byte) { _, _ = os.Stdout.Write(data) }, Ended: func(_ int, e wire.Ended) { code = e.Code }}
-		if _, err := b.start(ctx, disk, []wire.Job{job}, c); err != nil {
+		if _, err := b.start(ctx, disk, singlePlan, []wire.Job{job}, c); err != nil {
 			return 1, err
 		}
 		if code != 0 {

@@ -78,9 +78,13 @@ type boot struct {
 
 func (b boot) String() string { return b.kernel + "/" + b.lsm + "/" + b.init }
 
-// start boots a machine with a payload, carries out its jobs, and hands on what they print and how they end.
-func (b boot) start(ctx context.Context, disk string, jobs []wire.Job, c machine.Config) (*machine.Result, error) {
-	img, err := image.Ensure(ctx, image.Options{Log: os.Stderr})
+func ensureImage(ctx context.Context) (*image.Image, error) {
+	return image.Ensure(ctx, image.Options{Log: os.Stderr})
+}
+
+// start boots a machine with a payload, carries out a plan of its, which has these jobs, and hands on what they print and how they end.
+func (b boot) start(ctx context.Context, disk, plan string, jobs []wire.Job, c machine.Config) (*machine.Result, error) {
+	img, err := ensureImage(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +92,7 @@ func (b boot) start(ctx context.Context, disk string, jobs []wire.Job, c machine
 	if err != nil {
 		return nil, err
 	}
-	c.Kernel, c.Root, c.Payload, c.LSM, c.Init = k.Path, img.Disk, disk, b.lsm, b.init
+	c.Kernel, c.Root, c.Payload, c.LSM, c.Init, c.Name = k.Path, img.Disk, disk, b.lsm, b.init, plan
 	c.Plan = &wire.Plan{Init: b.init, LSM: b.lsm, Jobs: jobs}
 	if b.init == "systemd" {
 		c.Boot = 2 * time.Minute
@@ -110,6 +114,7 @@ func runOne(ctx context.Context, args []string) (int, error) {
 		pkg     = flags.String("pkg", "", "package whose tests run, as ./internal/sandbox/cgroup")
 		pattern = flags.String("run", "", "tests to run (go test -run)")
 		shell   = flags.String("cmd", "", "shell command to run instead")
+		times   = flags.Int("count", 1, "how often each test runs (go test -count)")
 		as      = flags.String("as", "root", "root or user")
 		verbose = flags.Bool("v", false, "tests with -v")
 		console = flags.Bool("console", false, "show the kernel's console")
@@ -130,12 +135,12 @@ func runOne(ctx context.Context, args []string) (int, error) {
 	defer p.remove()
 	job := wire.Job{Name: *shell, Argv: []string{"/bin/bash", "-c", *shell}, Dir: "/bulkhead", User: *as, Timeout: *timeout}
 	if *pkg != "" {
-		if job, err = p.tests(ctx, suite{pkg: *pkg, run: *pattern, user: *as, timeout: *timeout}, *verbose || *pattern != ""); err != nil {
+		if job, err = p.tests(ctx, suite{pkg: *pkg, run: *pattern, user: *as, timeout: *timeout, count: *times}, *verbose || *pattern != ""); err != nil {
 			return 1, err
 		}
 	}
 	job.Env = append(job.Env, b.environment()...)
-	disk, err := p.disk(ctx, b, []wire.Job{job})
+	disk, err := p.single(ctx, b, job)
 	if err != nil {
 		return 1, err
 	}
@@ -146,7 +151,7 @@ func runOne(ctx context.Context, args []string) (int, error) {
 		_, _ = os.Stdout.Write(data)
 		output.Write(data)
 	}
-	result, err := b.start(ctx, disk, []wire.Job{job}, c)
+	result, err := b.start(ctx, disk, singlePlan, []wire.Job{job}, c)
 	if err != nil {
 		return 1, err
 	}
@@ -161,7 +166,8 @@ func (b boot) conclude(result *machine.Result, ended wire.Ended, empty bool) (in
 	if ended.Reason != "" {
 		fmt.Fprintln(os.Stderr, "lab:", ended.Reason)
 	}
-	fmt.Fprintf(os.Stderr, "lab: %s: boot %.1f s, command %.1f s, exit status %d\n", b, result.Booted.Seconds(), ended.Elapsed.Seconds(), ended.Code)
+	fmt.Fprintf(os.Stderr, "lab: %s: boot %.1f s, command %.1f s, processor time %.1f s, exit status %d\n", b, result.Booted.Seconds(), ended.Elapsed.Seconds(),
+		result.CPU.Seconds(), ended.Code)
 	switch {
 	case ended.Code < 0:
 		return 1, nil

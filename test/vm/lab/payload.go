@@ -15,7 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/test/vm/wire"
 )
 
-// A payload is the second disk of a machine, in the making: the tree, the programs, the compiled tests, and the plan.
+// A payload is the second disk of machines, in the making: the tree, the programs, the compiled tests, and the plans.
 type payload struct {
 	dir string // what is put on the disk
 	tmp string
@@ -26,13 +26,14 @@ type suite struct {
 	pkg     string // as ./test/spec
 	run     string // -test.run
 	skip    string // -test.skip
+	count   int    // -test.count
 	user    string // root or user
 	timeout time.Duration
 	env     []string
 }
 
 // programs are what suites find in BULKHEAD_TEST_BIN, beside those of cmd/.
-var programs = []string{"./test/spec/inside", "./test/attack/attacker", "./test/attack/careless", "./bench/runner", "./bench", "./bench/empty"}
+var programs = []string{"./test/spec/inside", "./test/attack/attacker", "./test/attack/careless", "./bench/runner", "./bench", "./bench/empty", "./bench/calls"}
 
 // newPayload makes the part that all jobs share.
 func newPayload(ctx context.Context) (*payload, error) {
@@ -77,7 +78,7 @@ func build(ctx context.Context, output string, pkgs ...string) error {
 
 // tree copies the files of the repository: tests read their testdata, and some what stands beside.
 func (p *payload) tree(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "-c", "-o", "--exclude-standard").Output()
+	out, err := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "ls-files", "-z", "-c", "-o", "--exclude-standard").Output()
 	if err != nil {
 		return fmt.Errorf("git ls-files: %w", err)
 	}
@@ -126,6 +127,9 @@ func (p *payload) tests(ctx context.Context, s suite, verbose bool) (wire.Job, e
 	if s.run != "" {
 		argv = append(argv, "-test.run="+s.run)
 	}
+	if s.count > 1 {
+		argv = append(argv, fmt.Sprint("-test.count=", s.count))
+	}
 	if s.skip != "" {
 		argv = append(argv, "-test.skip="+s.skip)
 	}
@@ -136,17 +140,30 @@ func (p *payload) tests(ctx context.Context, s suite, verbose bool) (wire.Job, e
 	return wire.Job{Name: s.pkg, Argv: argv, Dir: path.Join("/bulkhead/src", pkg), User: user, Timeout: s.timeout, Env: s.env}, nil
 }
 
-// disk writes the plan and makes the disk. Nothing is mounted for it.
-func (p *payload) disk(ctx context.Context, b boot, jobs []wire.Job) (string, error) {
+// plan writes what one machine does, under a name that it is booted with.
+func (p *payload) plan(name string, b boot, jobs []wire.Job) error {
 	data, err := json.Marshal(wire.Plan{Init: b.init, LSM: b.lsm, Jobs: jobs})
 	if err != nil {
+		return err
+	}
+	return os.WriteFile(wire.PlanFile(p.dir, name), data, 0o644)
+}
+
+// singlePlan is the name of the plan of a machine that does one thing.
+const singlePlan = "single"
+
+// single makes the disk of such a machine.
+func (p *payload) single(ctx context.Context, b boot, job wire.Job) (string, error) {
+	if err := p.plan(singlePlan, b, []wire.Job{job}); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(p.dir, ".lab", "plan.json"), data, 0o644); err != nil {
-		return "", err
-	}
+	return p.disk(ctx)
+}
+
+// disk makes the disk, which several machines may read at the same time. Nothing is mounted for it.
+func (p *payload) disk(ctx context.Context) (string, error) {
 	var bytes int64
-	err = filepath.WalkDir(p.dir, func(_ string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(p.dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -157,7 +174,7 @@ func (p *payload) disk(ctx context.Context, b boot, jobs []wire.Job) (string, er
 	if err != nil {
 		return "", err
 	}
-	disk := filepath.Join(p.tmp, fmt.Sprintf("%s-%s-%s.img", b.kernel, b.lsm, b.init))
+	disk := filepath.Join(p.tmp, "disk.img")
 	f, err := os.Create(disk)
 	if err != nil {
 		return "", err

@@ -1,9 +1,10 @@
 // Package machine boots a virtual machine of the lab under QEMU, lets it carry out a plan, and returns what came of it. It cannot hang: boot
 // and the whole run have deadlines, and QEMU is killed at the end of either, by its process id; it dies with this process, too.
 //
-//	result, err := machine.Run(ctx, &machine.Config{Kernel: vmlinux, Root: disk, Payload: second, LSM: "apparmor", Init: "small", Plan: plan})
+//	result, err := machine.Run(ctx, &machine.Config{Kernel: vmlinux, Root: disk, Payload: second, LSM: "apparmor", Init: "small", Name: "a", Plan: plan})
 //
-// The machine has no network. Both disks are opened with snapshot=on: nothing that a guest writes outlives it.
+// The machine has no network. Both disks are opened with snapshot=on: nothing that a guest writes outlives it, and machines that run at the
+// same time share them.
 package machine
 
 import (
@@ -35,6 +36,7 @@ type Config struct {
 	Boot    time.Duration // until the guest is ready; 0: a minute
 	Total   time.Duration // for everything
 	Plan    *wire.Plan
+	Name    string // of the plan: .lab/plan-NAME.json of the second disk, so that several machines share one
 	Results string // directory for result files; empty: they are dropped
 	Console bool   // show the kernel's console on standard error
 
@@ -47,6 +49,8 @@ type Config struct {
 type Result struct {
 	Booted time.Duration // from the start of QEMU until the guest was ready
 	Jobs   []wire.Ended  // of those that ended
+	CPU    time.Duration // that QEMU used: what a run costs, whatever else this machine does
+	Memory int64         // that QEMU used at most, in bytes
 	Oops   []string      // lines of the console on which the kernel complains of itself
 }
 
@@ -78,6 +82,10 @@ func Run(ctx context.Context, c *Config) (*Result, error) {
 	err = r.wait(ctx, frames)
 	_ = cmd.Process.Kill() // when all is said there is nothing to shut down: what it wrote is thrown away
 	_ = cmd.Wait()
+	r.result.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.result.Memory = usage.Maxrss << 10
+	}
 	r.result.Oops = r.console.complaints()
 	if err != nil {
 		return &r.result, fmt.Errorf("%w\nend of the console:\n%s", err, r.console.tail())
@@ -243,7 +251,7 @@ func (c *Config) argv() []string {
 // words is the kernel's command line.
 func (c *Config) words() []string {
 	words := strings.Fields(`console=ttyS0 root=/dev/nvme0n1 rw rootwait quiet mitigations=off tsc=reliable random.trust_cpu=on no_timer_check
-		cryptomgr.notests rcupdate.rcu_expedited=1 panic=-1 oops=panic net.ifnames=0`)
+		cryptomgr.notests rcupdate.rcu_expedited=1 panic=-1 oops=panic net.ifnames=0 lab.plan=` + c.Name)
 	switch c.LSM {
 	case "apparmor":
 		words = append(words, "lsm=landlock,lockdown,yama,integrity,apparmor,bpf")

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 )
 
@@ -78,6 +79,9 @@ type Plan struct {
 	LSM  string // none, apparmor, selinux
 	Jobs []Job
 }
+
+// PlanFile is where a plan of that name stands on the second disk, whose root is at dir.
+func PlanFile(dir, name string) string { return filepath.Join(dir, ".lab", "plan-"+name+".json") }
 
 // A Job is a command.
 type Job struct {
