@@ -61,6 +61,7 @@ var matrix = []row{
 	}},
 	{boot: boot{"stable", "selinux", "small"}, suites: []suite{
 		{pkg: "./internal/sandbox/lsm"},
+		{pkg: "./internal/selinux", timeout: 4 * time.Minute},
 		{pkg: "./internal/doctor"},
 		{pkg: "./test/lsm", run: "SELinux", timeout: 4 * time.Minute},
 	}},
