@@ -111,33 +111,45 @@ func (p *Pool) draw(ctx context.Context, id string) (pair []int, err error) {
 	return pair, err
 }
 
-// avoided returns the sets of categories in levels/.
-func (p *Pool) avoided() ([][]int, error) {
+// The avoided are levels that somebody asked for: a pair that covers one, or is covered by one, would not keep its container from the other.
+type avoided struct {
+	single [Categories]bool
+	larger [][]int
+}
+
+func (a *avoided) has(pair []int) bool {
+	if pair[0] == reserved[0] && pair[1] == reserved[1] || a.single[pair[0]] || a.single[pair[1]] {
+		return true
+	}
+	return slices.ContainsFunc(a.larger, func(set []int) bool { return within(pair, set) })
+}
+
+// avoided reads the names in levels/.
+func (p *Pool) avoided() (*avoided, error) {
 	names, err := listDir(p.levels)
 	if err != nil {
 		return nil, err
 	}
-	var sets [][]int
+	a := &avoided{}
 	for _, name := range names {
-		if set, err := parseOneLevel("s0:" + name); err == nil {
-			sets = append(sets, set)
+		set, err := parseOneLevel("s0:" + name)
+		switch {
+		case err != nil:
+		case len(set) == 1:
+			a.single[set[0]] = true
+		default:
+			a.larger = append(a.larger, set)
 		}
 	}
-	return sets, nil
+	return a, nil
 }
 
 // free finds a free pair: at random first, then by going through all of them from a random place.
-func (p *Pool) free(avoid [][]int) ([]int, error) {
-	usable := func(pair []int) bool {
-		if pair[0] == reserved[0] && pair[1] == reserved[1] {
-			return false
-		}
-		return !slices.ContainsFunc(avoid, func(set []int) bool { return within(set, pair) || within(pair, set) })
-	}
+func (p *Pool) free(avoid *avoided) ([]int, error) {
 	for range attempts {
 		pair := []int{rand.IntN(p.categories), rand.IntN(p.categories)}
 		slices.Sort(pair)
-		if pair[0] == pair[1] || !usable(pair) {
+		if pair[0] == pair[1] || avoid.has(pair) {
 			continue
 		}
 		var st unix.Stat_t
@@ -158,10 +170,11 @@ func (p *Pool) free(avoid [][]int) ([]int, error) {
 		taken[name] = true
 	}
 	all := p.categories * p.categories
+	pair := make([]int, 2)
 	for n, start := 0, rand.IntN(all); n < all; n++ {
 		k := (start + n) % all
-		pair := []int{k / p.categories, k % p.categories}
-		if pair[0] < pair[1] && usable(pair) && !taken[categoryName(pair)] {
+		pair[0], pair[1] = k/p.categories, k%p.categories
+		if pair[0] < pair[1] && !avoid.has(pair) && !taken[categoryName(pair)] {
 			return pair, nil
 		}
 	}
