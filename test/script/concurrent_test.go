@@ -114,9 +114,13 @@ func quiet(t *testing.T, root string, args ...string) (string, int) {
 }
 
 // TestKilled kills the program at any moment of a create, start, run, exec and delete. Whatever is left must be gone after delete --force, or
-// be cleaned up by the next create of that name.
+// be cleaned up by the next create of that name. The VM lab's machines are emulated: a command takes thirty times as long there.
 func TestKilled(t *testing.T) {
 	hook := `hooks.createRuntime=[{"path":"/bin/true"}]`
+	kills, moment := 60, 12*time.Millisecond
+	if os.Getenv("BULKHEAD_TEST_VM") == "1" {
+		kills, moment = 12, 30*moment
+	}
 	for name, edits := range map[string][]string{"plain": nil, "hooks": {hook}, "shared": {
 		`linux.namespaces=[{"type":"mount"},{"type":"uts"},{"type":"ipc"},{"type":"network"}]`,
 	}} {
@@ -125,7 +129,7 @@ func TestKilled(t *testing.T) {
 			steps := map[string][]string{
 				"create": {"create", "-b", bundle}, "run": {"run", "-d", "-b", bundle}, "delete": {"delete", "--force"}, "start": {"start"}, "exec": {"exec"},
 			}
-			for i := range 60 {
+			for i := range kills {
 				id := fmt.Sprintf("%s%s%d", prefix, name, i%4)
 				step := []string{"create", "run", "delete", "create", "start", "exec"}[i%6]
 				if step == "start" || step == "delete" || step == "exec" {
@@ -138,7 +142,7 @@ func TestKilled(t *testing.T) {
 				if step == "exec" {
 					args = append(args, "sleep", "60")
 				}
-				killAfter(t, root, time.Duration(rand.IntN(12000))*time.Microsecond, args)
+				killAfter(t, root, time.Duration(rand.Int64N(int64(moment))), args)
 				if step == "create" || step == "run" {
 					out, code := quiet(t, root, "create", "-b", bundle, id)
 					if code != 0 && !strings.Contains(out, "already exists") {

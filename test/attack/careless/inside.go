@@ -53,6 +53,8 @@ func mount(root string, m *specs.Mount, check bool) {
 				return
 			}
 		}
+		// As wide a gap as real runtimes had with much to do between the two, so that nobody's luck, nor an emulator's, hides it.
+		time.Sleep(500 * time.Microsecond)
 	}
 	source := m.Source
 	if info, err := os.Stat(source); err == nil && !info.IsDir() && m.Type == "bind" {
