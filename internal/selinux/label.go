@@ -49,7 +49,8 @@ type Nesting struct {
 	Unmask []string
 	// MountOption is the option by which the mount label is put on the container's root (an overlay) and tmpfs mounts that the engine makes. With
 	// "context" all files of a mount have that label for good and setxattr(2) gives EOPNOTSUPP; "rootcontext" labels the root only, and the
-	// files below take their own from there. Linux.mountLabel is then left out of config.json, where it means context.
+	// files below take their own from there. Linux.mountLabel is then left out of config.json, where it means context. Fsconfig(2) takes the
+	// label as it is, mount(2) in double quotes, for it has a comma.
 	MountOption string
 }
 
