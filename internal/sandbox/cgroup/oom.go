@@ -72,19 +72,22 @@ func (g *Group) OOM() (OOM, error) {
 
 // oomV2: the limit at which memory ran out counts "oom", and memory.events has the sum of the cgroups below in it (memory.events.local,
 // Linux 5.2, has not).
+//
+// The limit comes first: systemd removes an empty scope whenever it hears of it, and a kill with a limit that was not there any more
+// would be told with a number that is none.
 func (d *dir) oomV2(r *reader) (OOM, error) {
+	limit := uint64(math.MaxUint64)
+	if r.has("memory.max") {
+		limit = r.number("memory.max")
+	}
 	all := r.keys("memory.events")
-	o := OOM{Kills: all["oom_kill"], Cause: CauseAbove}
+	o := OOM{Kills: all["oom_kill"], Limit: limit, Cause: CauseAbove}
 	switch {
 	case o.Kills == 0: // mostly
 	case !r.has("memory.events.local") && all["oom"] > 0, r.keys("memory.events.local")["oom"] > 0:
 		o.Cause = CauseLimit
 	case all["oom"] > 0:
 		o.Cause = CauseBelow
-	}
-	o.Limit = math.MaxUint64
-	if r.has("memory.max") {
-		o.Limit = r.number("memory.max")
 	}
 	return o.checked(r.err)
 }
