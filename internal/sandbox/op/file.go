@@ -44,6 +44,11 @@ func Faccessat2(dir Arg, path string, mode uint32) Op {
 	return call("faccessat2", unix.SYS_FACCESSAT2, dir, Str(path), Num(mode), Flag(unix.AT_EACCESS, "AT_EACCESS"))
 }
 
+// Fsetxattr is fsetxattr(2) of constant bytes; fd may not be O_PATH.
+func Fsetxattr(fd Arg, name, value string) Op {
+	return call("fsetxattr", unix.SYS_FSETXATTR, fd, Str(name), Data(value, quote(value)), Num(len(value)), Num(0))
+}
+
 // Write is write(2) of constant bytes.
 func Write(fd Arg, data string) Op {
 	return call("write", unix.SYS_WRITE, fd, Data(data, quote(data)), Num(len(data)))

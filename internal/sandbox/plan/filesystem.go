@@ -108,6 +108,9 @@ func (b *builder) attachRoot(path string, propagation uint64) {
 		b.add(
 			op.Fsopen("tmpfs").To(fs).Because("an empty directory to mask directories with"),
 			op.FsString(fs, "nr_inodes", "2"), op.FsString(fs, "size", "1"), op.FsString(fs, "mode", "0555"),
+		)
+		b.context(fs, "tmpfs", nil)
+		b.add(
 			op.FsCreate(fs),
 			op.Fsmount(fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).To("mask"),
 			op.Close(op.At(fs)),

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/op"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/rootfs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -102,9 +101,7 @@ func (b *builder) fsmount(fstype, source string, o *rootfs.Options, why string) 
 			b.add(op.FsString(fs, d.Key, d.Value).Because("option " + d.String()).Hinted(fstype + " has no such option, or not with this value"))
 		}
 	}
-	if l := b.spec.Linux; l != nil && l.MountLabel != "" && lsm.TakesContext(fstype) {
-		b.add(op.FsString(fs, "context", l.MountLabel).Because("linux.mountLabel"))
-	}
+	b.context(fs, fstype, o.Data)
 	attrs := o.AttrSet
 	if fstype == "tmpfs" {
 		attrs &^= unix.MOUNT_ATTR_RDONLY // later: mount points and devices are made in it, and files copied
@@ -114,6 +111,7 @@ func (b *builder) fsmount(fstype, source string, o *rootfs.Options, why string) 
 		create = create.Hinted("in a user namespace the kernel allows " + fstype + " only with the namespaces that it shows made new too, and with nothing masked on the host")
 	}
 	b.add(create, op.Fsmount(fs, attrs).To(mnt).Because(why), op.Close(op.At(fs)))
+	b.rootLabel(mnt, fstype)
 	return mnt
 }
 
@@ -181,7 +179,7 @@ func (b *builder) classic(m *specs.Mount, dest string, o *rootfs.Options) error 
 	b.notProc(t, dest)
 	b.add(
 		op.Fchdir(op.At(t)).Because("mount(2) takes a path: this is it"),
-		op.Mount(m.Source, ".", m.Type, uint64(o.LegacyFlags), o.LegacyData).Because(m.Type+" on "+dest+": "+o.LegacyReason()),
+		op.Mount(m.Source, ".", m.Type, uint64(o.LegacyFlags), b.legacyContext(m.Type, o)).Because(m.Type+" on "+dest+": "+o.LegacyReason()),
 		op.Chdir("/"),
 	)
 	if o.Propagation != 0 || o.RecAttrSet|o.RecAttrClr != 0 {
