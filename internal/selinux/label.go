@@ -45,19 +45,20 @@ type Labels struct {
 
 // Nesting is what label=nested changes in the configuration of a container besides its labels.
 type Nesting struct {
-	// Unmask are masked paths to leave out: programs inside take SELinux for switched off unless they see selinuxfs.
-	Unmask []string
-	// MountOption is the option by which the mount label is put on the container's root (an overlay) and tmpfs mounts that the engine makes. With
-	// "context" all files of a mount have that label for good and setxattr(2) gives EOPNOTSUPP; "rootcontext" labels the root only, and the
-	// files below take their own from there. Linux.mountLabel is then left out of config.json, where it means context. Fsconfig(2) takes the
-	// label as it is, mount(2) in double quotes, for it has a comma.
+	// Show are directories of the host to bind at the same place, writable, and not to mask: programs inside take SELinux for switched off
+	// unless they see selinuxfs, which a container's own sysfs does not have. What may be done there is up to the container's type.
+	Show []string
+	// MountOption is the option by which the mount label is put on the container's root (an overlay) and on its tmpfs mounts. With "context"
+	// all files of a mount have that label for good and setxattr(2) gives EOPNOTSUPP; "rootcontext" labels the root only, and the files
+	// below take their own from there. A mount with such an option does not get linux.mountLabel from the runtime. In config.json and
+	// mount(2) the label stands in double quotes, for it has a comma; fsconfig(2) takes it as it is.
 	MountOption string
 }
 
 // Nesting returns what the engine has to change for these labels; for labels without Nested nothing, and the option is context.
 func (l Labels) Nesting() Nesting {
 	if l.Nested {
-		return Nesting{Unmask: []string{"/sys/fs/selinux"}, MountOption: "rootcontext"}
+		return Nesting{Show: []string{"/sys/fs/selinux"}, MountOption: "rootcontext"}
 	}
 	return Nesting{MountOption: "context"}
 }

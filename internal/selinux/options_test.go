@@ -81,10 +81,10 @@ func TestOptionsInLabels(t *testing.T) {
 }
 
 func TestNesting(t *testing.T) {
-	if n := (Labels{}).Nesting(); n.MountOption != "context" || n.Unmask != nil {
+	if n := (Labels{}).Nesting(); n.MountOption != "context" || n.Show != nil {
 		t.Errorf("not nested: %+v", n)
 	}
-	if n := (Labels{Nested: true}).Nesting(); n.MountOption != "rootcontext" || len(n.Unmask) != 1 {
+	if n := (Labels{Nested: true}).Nesting(); n.MountOption != "rootcontext" || len(n.Show) != 1 {
 		t.Errorf("nested: %+v", n)
 	}
 }

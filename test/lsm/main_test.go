@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/selinux"
 	"github.com/bulkhead-engine/bulkhead/test/built"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -111,10 +112,11 @@ func forBoot(t *testing.T, module string, on bool) {
 
 // A box is a bundle with the root file system of this run, and the container that is made of it.
 type box struct {
-	t    *testing.T
-	id   string
-	dir  string
-	spec specs.Spec
+	t      *testing.T
+	id     string
+	dir    string
+	spec   specs.Spec
+	labels selinux.Labels // of the tests for SELinux
 }
 
 // newBox makes a bundle without any protection but namespaces: root of the host, all capabilities, nothing masked, no no_new_privs, no filter.
