@@ -16,11 +16,11 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxResumes is how often in a row a blob may break off without MinProgress bytes in between.
+// maxResumes is how often in a row a blob may break off without resumeProgress bytes in between.
 const maxResumes = 5
 
 // resumeProgress is what has to come for the count of breaks to begin anew.
-const resumeProgress = 1 << 20
+const resumeProgress = 64 << 10
 
 // rejected is how long a mirror is left alone that sent wrong bytes.
 const rejected = time.Hour
@@ -101,7 +101,11 @@ func (b *Blob) begin(resp *http.Response) error {
 		return errdef.Errorf(errdef.Invalid, "the registry has %d bytes, %d were announced", resp.ContentLength+start, b.desc.Size)
 	}
 	if _, err := io.CopyN(io.Discard, resp.Body, b.offset-start); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "read over the first %d bytes, since the registry knows no ranges: %w", b.offset, err)
+		kind := errdef.KindOf(err)
+		if kind == errdef.Internal { // it ended
+			kind = errdef.Unavailable
+		}
+		return errdef.Errorf(kind, "read over the first %d bytes, since the registry knows no ranges: %w", b.offset, err)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func New(o Options) (*Set, error) {
 		for _, text := range list {
 			e, err := s.mirror(text)
 			if err != nil {
-				return nil, errdef.Errorf(errdef.Invalid, "mirror %q of %s: %w", text, domain, err)
+				return nil, errdef.Errorf(errdef.KindOf(err), "mirror %q of %s: %w", text, domain, err)
 			}
 			s.mirrors[domain] = append(s.mirrors[domain], e)
 		}

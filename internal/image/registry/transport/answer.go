@@ -180,7 +180,7 @@ func describe(method string, at *url.URL, err error) error {
 	case strings.Contains(err.Error(), "invalid proxy address"): // its text has the address, with a password perhaps
 		err = errors.New("the proxy that the environment names is no URL")
 		return wrap(errdef.Invalid, "look at HTTPS_PROXY and HTTP_PROXY")
-	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "response headers exceeded"):
+	case strings.Contains(err.Error(), "malformed "), strings.Contains(err.Error(), "response headers exceeded"):
 		err = errors.New("the answer is no HTTP that is understood, or its header is too large")
 		return wrap(errdef.Invalid, "")
 	case errors.As(err, &dns):
