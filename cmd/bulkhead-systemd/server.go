@@ -74,7 +74,9 @@ func (s *server) set(ctx context.Context, req *request) error {
 }
 
 // start starts the unit, with what every container's has: its cgroup is delegated, so that systemd keeps its hands off what is in it, all
-// is counted, and nothing but its slice comes with it.
+// is counted, nothing but its slice comes with it, and when it has failed it goes as if it had ended. A scope fails when its process dies between
+// the call and the moment that systemd attaches it ("No PIDs left to attach"), as when this helper is killed; by systemd's default it then stays,
+// and its name cannot be used, until somebody resets it.
 func (s *server) start(ctx context.Context, req *request) (map[string]string, error) {
 	props := []dbusProperty{{"Description", dbus.MakeVariant("Bulkhead container " + req.unit)}, {"DefaultDependencies", dbus.MakeVariant(false)}}
 	for _, name := range []string{"MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"} {
@@ -89,6 +91,7 @@ func (s *server) start(ctx context.Context, req *request) (map[string]string, er
 		}
 		props = append(props, dbusProperty{"Slice", dbus.MakeVariant(req.slice)}, dbusProperty{"Delegate", dbus.MakeVariant(true)},
 			dbusProperty{"PIDs", dbus.MakeVariant([]uint32{uint32(pid)})})
+		props = append(props, s.m.known([]property{{236, "CollectMode", dbus.MakeVariant("inactive-or-failed")}})...)
 	}
 	props = append(props, s.m.known(req.props)...)
 	for _, text := range req.variants {
