@@ -10,6 +10,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/bundle"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/state"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/apparmor"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/forkexec"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -53,7 +54,8 @@ type creation struct {
 	console func(master int) error
 	pidfd   int // socket, -1: none
 	notify  *notify
-	oom     *oomMemory // nil: the cgroup stays until it is deleted
+	oom     *oomMemory     // nil: the cgroup stays until it is deleted
+	profile *apparmor.Slot // nil: none of the runtime's
 
 	birth *forkexec.Birth // the child, until launch has it
 	spec  *specs.Spec     // the bundle's, with what environment adds
@@ -109,6 +111,14 @@ func (r *Runtime) create(ctx context.Context, id string, n *creation) (*containe
 		}
 		defer n.front.takeBack()
 	}
+	if err := n.confine(ctx, r, id); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if n.c == nil || n.c.rec == nil { // it came to no record
+			n.profile.Drop()
+		}
+	}()
 	if err := n.hurry(r, id); err != nil {
 		return nil, nil, err
 	}
@@ -233,6 +243,7 @@ func (r *Runtime) claim(ctx context.Context, id string, n *creation) error {
 	c.rec = &state.Record{
 		ID: id, Phase: state.Creating, Made: time.Now().UTC(), OCIVersion: spec.Version, Bundle: n.bundle.Dir, Rootfs: n.bundle.Rootfs,
 		Annotations: spec.Annotations, Owner: uint32(unix.Geteuid()), Hooks: spec.Hooks, OwnPIDs: ownPIDs(spec), Rootless: r.Rootless,
+		AppArmor: n.profileName(),
 	}
 	if err := n.describe(spec); err != nil {
 		c.undo()
@@ -285,26 +296,6 @@ func (r *Runtime) claimDir(ctx context.Context, id string) (*state.Dir, error) {
 	}
 }
 
-// openGroup finds the container's cgroup and makes nothing.
-func (r *Runtime) openGroup(spec *specs.Spec, id string) (*cgroup.Group, error) {
-	if r.NoCgroups {
-		return nil, nil
-	}
-	layout, err := cgroup.Detect()
-	if err != nil {
-		return nil, err
-	}
-	path := ""
-	if spec.Linux != nil {
-		path = spec.Linux.CgroupsPath
-	}
-	g, err := layout.Open(path, id, cgroup.Options{Rootless: r.Rootless, Systemd: r.Systemd})
-	if err != nil {
-		return nil, err
-	}
-	return g, g.Annotate(spec.Annotations)
-}
-
 // build makes what the record names. The child is begun before the cgroup where it need not be born in it: making namespaces takes the
 // kernel about as long as making directories.
 func (n *creation) build(ctx context.Context) (*launch.Child, error) {
@@ -314,6 +305,11 @@ func (n *creation) build(ctx context.Context) (*launch.Child, error) {
 	}
 	if c.rec.RDT != nil {
 		if err := makeRDT(c.rec.RDT, spec.Linux.IntelRdt); err != nil {
+			return nil, err
+		}
+	}
+	if n.profile != nil {
+		if err := n.profile.Load(); err != nil {
 			return nil, err
 		}
 	}
@@ -350,56 +346,6 @@ func (n *creation) endBirth() {
 	}
 }
 
-// limit makes the cgroup with its limits, and beside that the child.
-func (n *creation) limit() error {
-	if n.group == nil {
-		if n.birth != nil {
-			return nil
-		}
-		return n.begin()
-	}
-	var res *specs.LinuxResources
-	if n.bundle.Spec.Linux != nil {
-		res = n.bundle.Spec.Linux.Resources
-	}
-	if err := n.group.CreateBeside(res, n.begin, n.endBirth); err != nil {
-		n.c.warn(n.forgetGroup()) // it has taken back what it made; what is there is somebody else's
-		return err
-	}
-	if err := n.groupMade(); err != nil || n.group == nil {
-		return err
-	}
-	if root, ok := ownsCgroup(n.bundle.Spec); ok {
-		if err := n.group.Chown(root); err != nil && !n.c.Rootless {
-			return err
-		}
-	}
-	n.rememberOOM()
-	return nil
-}
-
-// forgetGroup takes the cgroup out of the record, so that whoever cleans up does not touch it.
-func (n *creation) forgetGroup() error {
-	c := n.c
-	_ = n.group.Close()
-	c.rec.Cgroup, c.rec.CgroupMade, c.group, n.group = nil, false, nil, nil
-	return c.dir.Save(c.rec)
-}
-
-// groupMade writes down that the cgroup is ours: from here on whoever cleans up may kill what is in it. A rootless caller may have none.
-func (n *creation) groupMade() error {
-	c := n.c
-	if !n.group.Active() {
-		return n.forgetGroup()
-	}
-	if c.rec.CgroupMade {
-		return nil // the first record said so
-	}
-	rec := n.group.Record()
-	c.rec.Cgroup, c.rec.CgroupMade = &rec, true
-	return c.dir.Save(c.rec)
-}
-
 // launch starts the child.
 func (n *creation) launch(ctx context.Context) (*launch.Child, error) {
 	c := n.c
@@ -421,11 +367,14 @@ func (n *creation) launch(ctx context.Context) (*launch.Child, error) {
 	return launch.Create(ctx, o)
 }
 
-// environment returns the configuration with what the runtime adds to it: the home directory and the sockets of the service manager.
+// environment returns the configuration with what the runtime adds to it: the home directory, the sockets of the service manager, the AppArmor profile.
 func (n *creation) environment() *specs.Spec {
 	spec, process := *n.bundle.Spec, *n.bundle.Spec.Process
 	env := append(slices.Clip(process.Env), n.Listen.env()...)
 	process.Env = completeEnv(env, func() string { return homeInRoot(n.bundle.Rootfs, process.User.UID) })
+	if n.profile != nil {
+		process.ApparmorProfile = n.profile.Name
+	}
 	spec.Process = &process
 	return &spec
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/state"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/apparmor"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -96,6 +97,11 @@ func (c *container) kill(ctx context.Context) {
 func (c *container) destroy(ctx context.Context) error {
 	if err := c.end(ctx); err != nil {
 		return err
+	}
+	if c.rec.AppArmor != "" {
+		if err := apparmor.Release(c.rec.AppArmor, c.dir.Path); err != nil {
+			return err
+		}
 	}
 	if err := removeRDT(c.rec.RDT); err != nil {
 		return err

@@ -45,6 +45,9 @@ func (r *Runtime) Exec(ctx context.Context, id string, o *ExecOptions) (int, err
 	if err != nil {
 		return -1, err
 	}
+	if c.rec.AppArmor != "" {
+		spec.Process.ApparmorProfile = c.rec.AppArmor
+	}
 	p, err := o.process(spec, c.rec.Init.PID)
 	if err != nil {
 		return -1, err

@@ -159,7 +159,7 @@ func lookAtTargets(f *plan.Facts, spec *specs.Spec, bundle string) {
 		}
 		target, err := resolve.InRoot(dir, dest, unix.O_PATH)
 		if errors.Is(err, unix.ENOENT) {
-			if to := linkTarget(dir, dest); to != dest {
+			if to := resolve.Target(dir, dest); to != dest {
 				set(&f.TargetLinks, dest, to)
 			}
 			continue
@@ -190,44 +190,6 @@ func covered(mounts []specs.Mount, dest string) bool {
 		}
 	}
 	return false
-}
-
-// linkTarget follows links in path by text, as far as there are any, inside the root.
-func linkTarget(root int, path string) string {
-	done, todo := "/", strings.Split(strings.Trim(path, "/"), "/")
-	for links := 0; len(todo) > 0; {
-		name := todo[0]
-		todo = todo[1:]
-		next := filepath.Join(done, name)
-		to := readLink(root, next)
-		if to == "" {
-			done = next
-			continue
-		}
-		if links++; links > 40 { // as the kernel: path_resolution(7)
-			return path
-		}
-		if filepath.IsAbs(to) {
-			done = "/"
-		}
-		todo = append(strings.Split(strings.Trim(to, "/"), "/"), todo...)
-	}
-	return done
-}
-
-// readLink returns where a link of the image leads, "" if path is none.
-func readLink(root int, path string) string {
-	parent, err := resolve.InRoot(root, filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return ""
-	}
-	defer unix.Close(parent)
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(parent, filepath.Base(path), buf)
-	if err != nil {
-		return ""
-	}
-	return string(buf[:n])
 }
 
 // Permitted returns the capabilities of this process: it can grant no others, but in a user namespace.
@@ -333,7 +295,8 @@ func execLabel(p *specs.Process) ([]plan.Label, error) {
 	if p == nil {
 		return nil, nil
 	}
-	writes, err := lsm.Labels(lsm.Host(), p.ApparmorProfile, p.SelinuxLabel)
+	inherited, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	writes, err := lsm.Labels(lsm.Host(), p.ApparmorProfile, p.SelinuxLabel, p.NoNewPrivileges || inherited == 1)
 	if err != nil {
 		return nil, err
 	}

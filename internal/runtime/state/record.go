@@ -37,6 +37,10 @@ type Record struct {
 	CgroupMade bool           `json:"cgroupMade,omitempty"` // it is ours, and so is every process in it; before, it may be empty directories
 	RDT        *RDT           `json:"intelRdt,omitempty"`
 
+	// AppArmor is the profile that the runtime itself has loaded or chosen for all processes, "" if the configuration names one or there is none. One that
+	// was made for the container goes with it.
+	AppArmor string `json:"appArmor,omitempty"`
+
 	Hooks    *specs.Hooks `json:"hooks,omitempty"`
 	OwnPIDs  bool         `json:"ownPids,omitempty"`  // it has a pid namespace of its own: its end is that of all its processes
 	Rootless bool         `json:"rootless,omitempty"` // cgroups may be out of reach

@@ -14,7 +14,8 @@ func UnmarshalRecord(data []byte, v *Record) error {
 
 var fieldsRecord = []string{
 	"id", "phase", "created", "ociVersion", "bundle", "rootfs", "annotations", "init",
-	"owner", "cgroup", "cgroupMade", "intelRdt", "hooks", "ownPids", "rootless", "newDevices",
+	"owner", "cgroup", "cgroupMade", "intelRdt", "appArmor", "hooks", "ownPids", "rootless",
+	"newDevices",
 }
 
 // DecodeRecord reads the object that comes next.
@@ -46,12 +47,14 @@ func DecodeRecord(d *ocijson.Decoder, v *Record) {
 		case 11:
 			ocijson.ReadPtr(d, &v.RDT, decodeRDT)
 		case 12:
-			ocijson.ReadPtr(d, &v.Hooks, ocijson.DecodeHooks)
+			ocijson.ReadString(d, &v.AppArmor)
 		case 13:
-			ocijson.ReadBool(d, &v.OwnPIDs)
+			ocijson.ReadPtr(d, &v.Hooks, ocijson.DecodeHooks)
 		case 14:
-			ocijson.ReadBool(d, &v.Rootless)
+			ocijson.ReadBool(d, &v.OwnPIDs)
 		case 15:
+			ocijson.ReadBool(d, &v.Rootless)
+		case 16:
 			ocijson.ReadBool(d, &v.NewDevices)
 		}
 	}
@@ -79,6 +82,9 @@ func AppendRecord(dst []byte, v *Record) []byte {
 	}
 	if v.RDT != nil {
 		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "intelRdt"), v.RDT, appendRDT)
+	}
+	if v.AppArmor != "" {
+		dst = ocijson.AppendString(ocijson.AppendKey(dst, "appArmor"), v.AppArmor)
 	}
 	if v.Hooks != nil {
 		dst = ocijson.AppendPtr(ocijson.AppendKey(dst, "hooks"), v.Hooks, ocijson.AppendHooks)

@@ -12,7 +12,7 @@ import (
 const AnnotationPrefix = "io.bulkhead."
 
 // annotations are all of ours that a configuration may have.
-var annotations = []string{LandlockAnnotation}
+var annotations = []string{AppArmorAnnotation, LandlockAnnotation}
 
 // CheckAnnotation returns an error of kind Invalid for an annotation with our prefix that is unknown or whose value is none.
 func CheckAnnotation(key, value string) error {
@@ -23,9 +23,12 @@ func CheckAnnotation(key, value string) error {
 		err := errdef.Errorf(errdef.Invalid, "annotations[%.128q]: there is no such one", key)
 		return errdef.WithHint(err, "this version knows "+strings.Join(annotations, ", "))
 	}
-	if key == LandlockAnnotation {
-		_, err := ParseLandlock(value)
-		return err
+	var err error
+	switch key {
+	case AppArmorAnnotation:
+		_, err = ParseAppArmor(value)
+	case LandlockAnnotation:
+		_, err = ParseLandlock(value)
 	}
-	return nil
+	return err
 }

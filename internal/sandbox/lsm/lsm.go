@@ -28,7 +28,9 @@ type Modules struct {
 	AppArmor bool
 	// AppArmorDir: the kernel has /proc/PID/attr/apparmor (5.8), which means AppArmor also when another module owns attr/exec.
 	AppArmorDir bool
-	SELinux     bool
+	// Confined: this process has an AppArmor profile itself.
+	Confined bool
+	SELinux  bool
 }
 
 // Host probes the running kernel, once.
@@ -40,6 +42,12 @@ var Host = sync.OnceValue(func() Modules {
 			m.AppArmorDir = true
 			unix.Close(fd)
 		}
+		file := "self/attr/current"
+		if m.AppArmorDir {
+			file = "self/attr/apparmor/current"
+		}
+		own, err := proc.Read(file)
+		m.Confined = err == nil && strings.TrimRight(string(own), "\x00\n") != Unconfined
 	}
 	m.SELinux = seLinuxOn()
 	return m
@@ -85,9 +93,10 @@ type Write struct {
 // Unconfined is AppArmor's profile that confines nothing.
 const Unconfined = "unconfined"
 
-// Labels returns the writes for a process with the AppArmor profile and SELinux label of config.json, either may be "". Errors: Invalid
-// for a name that cannot be one; Unsupported, with a hint, for a label whose module is not in force.
-func Labels(m Modules, profile, label string) ([]Write, error) {
+// Labels returns the writes for a process with the AppArmor profile and SELinux label of config.json, either may be "". noNewPrivs says that the process
+// has given up to gain rights: one that has a profile already may not change to another then, but take it in addition (a stack, kernel 4.13). Errors:
+// Invalid for a name that cannot be one; Unsupported, with a hint, for a label whose module is not in force.
+func Labels(m Modules, profile, label string, noNewPrivs bool) ([]Write, error) {
 	var writes []Write
 	if profile != "" {
 		if err := CheckName("process.apparmorProfile", profile); err != nil {
@@ -98,6 +107,11 @@ func Labels(m Modules, profile, label string) ([]Write, error) {
 			file := "attr/exec"
 			if m.AppArmorDir {
 				file = "attr/apparmor/exec"
+			}
+			if m.Confined && noNewPrivs {
+				why := "AppArmor confines the program with profile " + profile + " in addition to the runtime's own"
+				writes = append(writes, Write{file, "stack " + profile, BeforeExec, why})
+				break
 			}
 			writes = append(writes, Write{file, "exec " + profile, BeforeExec, "AppArmor confines the program with profile " + profile})
 		case profile != Unconfined:

@@ -36,12 +36,48 @@ func TestLabels(t *testing.T) {
 		{Modules{SELinux: true}, "", "u\x00", nil, errdef.Invalid, true},
 		{Modules{AppArmor: true}, strings.Repeat("p", 4096), "", nil, errdef.Invalid, true},
 	} {
-		got, err := Labels(test.m, test.profile, test.label)
+		got, err := Labels(test.m, test.profile, test.label, false)
 		if test.fails != (err != nil) || test.fails && !errdef.Is(err, test.kind) || !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%+v %.20q %.20q: got %+v, %v", test.m, test.profile, test.label, got, err)
 		}
 		if test.kind == errdef.Unsupported && errdef.Hint(err) == "" {
 			t.Errorf("%.20q %.20q: no hint", test.profile, test.label)
+		}
+	}
+}
+
+// TestStack: who has a profile already and may gain no rights takes another one in addition.
+func TestStack(t *testing.T) {
+	for _, confined := range []bool{false, true} {
+		for _, noNewPrivs := range []bool{false, true} {
+			got, err := Labels(Modules{AppArmor: true, AppArmorDir: true, Confined: confined}, "p", "", noNewPrivs)
+			want := "exec p"
+			if confined && noNewPrivs {
+				want = "stack p"
+			}
+			if err != nil || len(got) != 1 || got[0].Data != want {
+				t.Errorf("confined %v, no_new_privs %v: %+v, %v", confined, noNewPrivs, got, err)
+			}
+		}
+	}
+}
+
+func TestParseAppArmor(t *testing.T) {
+	for value, want := range map[string]AppArmorRequest{
+		"generated":                          {Generated: true},
+		"default,best-effort":                {Default: true, BestEffort: true},
+		"generated,userns,mount,best-effort": {Generated: true, Mount: true, UserNS: true, BestEffort: true},
+	} {
+		if got, err := ParseAppArmor(value); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", value, got, err)
+		}
+	}
+	for _, value := range []string{"", "generate", "generated,default", "best-effort", "default,mount", "generated,generated", "generated,", "generated=1"} {
+		if got, err := ParseAppArmor(value); !errdef.Is(err, errdef.Invalid) || errdef.Hint(err) == "" || got != (AppArmorRequest{}) {
+			t.Errorf("%q: %+v, %v", value, got, err)
+		}
+		if err := CheckAnnotation(AppArmorAnnotation, value); err == nil {
+			t.Errorf("%q passes the check", value)
 		}
 	}
 }
