@@ -112,9 +112,13 @@ func newPrefix() string {
 
 func TestScripts(t *testing.T) {
 	requireRoot(t)
+	limit := 3 * time.Minute
+	if os.Getenv("BULKHEAD_TEST_VM") == "1" { // emulated
+		limit *= 2
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata",
-		Deadline: time.Now().Add(3 * time.Minute),
+		Deadline: time.Now().Add(limit),
 		Setup: func(env *testscript.Env) error {
 			root := filepath.Join(env.WorkDir, "root")
 			id := newPrefix()

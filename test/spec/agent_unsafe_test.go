@@ -40,8 +40,12 @@ const (
 func (a answer) give(listener *os.File, nr uint32) error {
 	fd := listener.Fd()
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(poll, int(patience.Milliseconds())); err != nil || n != 1 || poll[0].Revents&unix.POLLIN == 0 {
-		return fmt.Errorf("no notification: %d, %w", n, err)
+	count, err := unix.Poll(poll, int(patience.Milliseconds()))
+	for err == unix.EINTR { // the Go runtime's own signals
+		count, err = unix.Poll(poll, int(patience.Milliseconds()))
+	}
+	if err != nil || count != 1 || poll[0].Revents&unix.POLLIN == 0 {
+		return fmt.Errorf("no notification: %d, %w", count, err)
 	}
 	var n notification
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, ioctlRecv, uintptr(unsafe.Pointer(&n))); errno != 0 {

@@ -95,10 +95,10 @@ func (b boot) start(ctx context.Context, disk, plan string, jobs []wire.Job, c m
 	c.Kernel, c.Root, c.Payload, c.LSM, c.Init, c.Name = k.Path, img.Disk, disk, b.lsm, b.init, plan
 	c.Plan = &wire.Plan{Init: b.init, LSM: b.lsm, Jobs: jobs}
 	if b.init == "systemd" {
-		c.Boot = 2 * time.Minute
+		c.Boot = 4 * time.Minute
 	}
 	if c.Total == 0 {
-		c.Total = 2 * time.Minute
+		c.Total = 5 * time.Minute // for boots
 		for _, j := range jobs {
 			c.Total += j.Timeout
 		}

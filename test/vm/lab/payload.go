@@ -26,6 +26,7 @@ type suite struct {
 	pkg     string // as ./test/spec
 	run     string // -test.run
 	skip    string // -test.skip
+	skips   string // regular expression of the tests, and parts of tests, that may skip themselves there
 	count   int    // -test.count
 	user    string // root or user
 	timeout time.Duration
@@ -61,6 +62,11 @@ func (p *payload) fill(ctx context.Context) error {
 		return err
 	}
 	if err := build(ctx, filepath.Join(p.dir, "bin")+"/", append([]string{"./cmd/..."}, programs...)...); err != nil {
+		return err
+	}
+	// The tests of internal/sandbox/cgroup look for the helper beside themselves, as the runtime does.
+	const helper = "bulkhead-systemd"
+	if err := os.Link(filepath.Join(p.dir, "bin", helper), filepath.Join(p.dir, "tests", helper)); err != nil {
 		return err
 	}
 	return p.tree(ctx)
@@ -153,8 +159,8 @@ func (p *payload) plan(name string, b boot, jobs []wire.Job) error {
 const singlePlan = "single"
 
 // single makes the disk of such a machine.
-func (p *payload) single(ctx context.Context, b boot, job wire.Job) (string, error) {
-	if err := p.plan(singlePlan, b, []wire.Job{job}); err != nil {
+func (p *payload) single(ctx context.Context, b boot, jobs ...wire.Job) (string, error) {
+	if err := p.plan(singlePlan, b, jobs); err != nil {
 		return "", err
 	}
 	return p.disk(ctx)

@@ -133,6 +133,9 @@ func (m *matrixRun) one(ctx context.Context, r *row) {
 			fmt.Printf("      %s: the kernel complains: %s\n", r.name(), line)
 		}
 	}
+	if result != nil && result.Boots > 1 {
+		fmt.Printf("      %s: the kernel panicked before it was ready, and was booted anew: %d boots\n", r.name(), result.Boots)
+	}
 	if err == nil {
 		fmt.Printf("done  %-24s %6.1f s, of which boot %.1f s; processor time %.1f s, memory %d MiB\n", r.name(), time.Since(start).Seconds(),
 			result.Booted.Seconds(), result.CPU.Seconds(), result.Memory>>20)
@@ -173,8 +176,8 @@ var smallTalk = regexp.MustCompile(`(?m)^(=== (RUN|PAUSE|CONT|NAME) .*| *--- PAS
 // gist is what a reader of a failure wants of a suite's output.
 func gist(output []byte) []byte { return smallTalk.ReplaceAll(output, nil) }
 
-// judge says what is wrong with how a suite ended; nil is nothing. One that ran no test has failed: so does a suite that skips itself where
-// it should not.
+// judge says what is wrong with how a suite ended; nil is nothing. One that ran no test has failed, as has one that skipped a test which should
+// run there: nobody reads of what is skipped.
 func (s *suite) judge(e wire.Ended, output []byte) error {
 	switch {
 	case e.Reason != "":
@@ -184,8 +187,24 @@ func (s *suite) judge(e wire.Ended, output []byte) error {
 	case count(output).passed == 0:
 		return errors.New("no test ran")
 	}
+	may, err := regexp.Compile("^(" + s.skips + ")$")
+	if err != nil {
+		return err
+	}
+	var more []string
+	for _, m := range skipped.FindAllSubmatch(output, -1) {
+		if name := string(m[1]); !may.MatchString(name) {
+			more = append(more, name)
+		}
+	}
+	if more != nil {
+		return fmt.Errorf("skipped, and the matrix does not say that they may: %s", strings.Join(more, ", "))
+	}
 	return nil
 }
+
+// skipped finds tests that skipped themselves, and parts of tests.
+var skipped = regexp.MustCompile(`(?m)^ *--- SKIP: (\S+) `)
 
 // A tally counts tests at the top of a suite.
 type tally struct{ passed, failed, skipped int }
