@@ -33,7 +33,7 @@ func Explain(level Level) []Entry {
 		}
 	}
 	for _, m := range modules {
-		if level <= m.upTo {
+		if m.at(level) {
 			out = append(out, Entry{"module", m.annotation + "=" + m.setting, m.value + ": " + m.reason})
 		}
 	}

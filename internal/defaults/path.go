@@ -77,13 +77,27 @@ var sysctls = []struct {
 }
 
 // modules are the security modules that a container is put under where the kernel has them, as annotations of the runtime's: the runtime specification
-// has no fields for them. What the kernel lacks of them is a warning; without best-effort it would be an error.
-var modules = []struct {
-	wall
-	annotation, setting string
-}{
+// has no fields for them. AppArmor is there or not, by the host's choice; what the kernel lacks of them is a warning; without best-effort it would be an error.
+var modules = []module{
+	{
+		wall{"AppArmor", Hardened, "a profile of the container's own: nobody inside can mount, no signal and no trace reaches another container, and masks and read-only paths hold a second time (CVE-2025-31133)"},
+		Untrusted, "io.bulkhead.apparmor", "generated,best-effort",
+	},
+	{
+		wall{"AppArmor", Compat, "the profile that images are used to"},
+		Compat, "io.bulkhead.apparmor", "default,best-effort",
+	},
 	{
 		wall{"Landlock", Hardened, "nobody inside can mount, unmount or remount, whatever capabilities it gets hold of; no signal and no abstract socket leaves the container (CVE-2020-15257)"},
-		"io.bulkhead.landlock", "fs,scope,best-effort",
+		Untrusted, "io.bulkhead.landlock", "fs,scope,best-effort",
 	},
 }
+
+// A module is asked for by an annotation at the levels from one to the other.
+type module struct {
+	wall
+	from                Level
+	annotation, setting string
+}
+
+func (m *module) at(level Level) bool { return m.from <= level && level <= m.upTo }

@@ -91,7 +91,7 @@ func Spec(level Level, host Host) *specs.Spec {
 	}
 	annotations := map[string]string{}
 	for _, m := range modules {
-		if level <= m.upTo {
+		if m.at(level) {
 			annotations[m.annotation] = m.setting
 		}
 	}

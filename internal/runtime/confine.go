@@ -25,6 +25,10 @@ func (r *Runtime) appArmor(b *bundle.Bundle) (*apparmor.Policy, error) {
 		err := errdef.Errorf(errdef.Invalid, "annotations[%q]: process.apparmorProfile names %q already", lsm.AppArmorAnnotation, own)
 		return nil, errdef.WithHint(err, "a process has one profile: leave one of them away")
 	}
+	if !lsm.Host().AppArmor && request.BestEffort {
+		r.debug("AppArmor is not in force on this host: the container has no profile") // the host's choice, of which doctor speaks
+		return nil, nil
+	}
 	if err := apparmor.Ready(); err != nil {
 		if request.BestEffort {
 			r.warn(err)

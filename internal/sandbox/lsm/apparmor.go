@@ -13,7 +13,7 @@ import (
 //	default       the profile docker-default, which is loaded if nobody has loaded one of this name
 //	mount         (generated) mount, umount and pivot_root are allowed inside
 //	userns        (generated) user namespaces may be made inside; a kernel that does not mediate them allows it anyway
-//	best-effort   where AppArmor is not in force, or nothing can be loaded, the container goes without, with a warning; without this word it is an error
+//	best-effort   the container goes without where AppArmor is not in force, and with a warning where nothing can be loaded; without this word both are errors
 const AppArmorAnnotation = "io.bulkhead.apparmor"
 
 // DefaultProfile is the name of the profile of Docker, Podman's kin and containerd that images are used to.
