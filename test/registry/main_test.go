@@ -128,7 +128,9 @@ http:
 	reading.Go(func() {
 		lines := bufio.NewScanner(pipe)
 		for lines.Scan() {
-			output.add(lines.Text())
+			if !strings.Contains(lines.Text(), "response completed") {
+				output.add(lines.Text())
+			}
 			if found := listening.FindStringSubmatch(lines.Text()); found != nil {
 				select {
 				case address <- found[1]:
@@ -162,8 +164,8 @@ type tail struct {
 func (o *tail) add(line string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lines = append(o.lines, line)
-	if len(o.lines) > 40 {
+	o.lines = append(o.lines, line[:min(len(line), 400)])
+	if len(o.lines) > 20 {
 		o.lines = o.lines[1:]
 	}
 }

@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -50,12 +51,34 @@ func serve(args []string) error {
 	}
 	fmt.Fprintln(os.Stderr, "listening on", listener.Addr())
 	if config.HTTP.TLS.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(config.HTTP.TLS.Certificate, config.HTTP.TLS.Key)
+		secure, err := secured(config)
 		if err != nil {
 			return err
 		}
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+		listener = tls.NewListener(listener, secure)
 	}
 	server := &http.Server{Handler: app, ReadHeaderTimeout: 10 * time.Second}
 	return server.Serve(listener)
+}
+
+// secured reads the certificate, and the CAs of clients if these must have one.
+func secured(config *configuration.Configuration) (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(config.HTTP.TLS.Certificate, config.HTTP.TLS.Key)
+	if err != nil {
+		return nil, err
+	}
+	secure := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	for _, path := range config.HTTP.TLS.ClientCAs {
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if secure.ClientCAs == nil {
+			secure.ClientCAs, secure.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		}
+		if !secure.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate in it", path)
+		}
+	}
+	return secure, nil
 }

@@ -100,56 +100,63 @@ func (s *Set) tlsConfig(host string) (*tls.Config, bool, error) {
 	}
 	for _, dir := range s.options.CertDirs {
 		for _, name := range names {
-			switch err := loadCerts(filepath.Join(dir, name), config); {
-			case err == nil:
-				return config, true, nil
-			case !errors.Is(err, fs.ErrNotExist):
+			found, err := loadCerts(filepath.Join(dir, name), config)
+			if err != nil {
 				return nil, false, err
+			}
+			if found {
+				return config, true, nil
 			}
 		}
 	}
 	return config, own, nil
 }
 
-// loadCerts reads one directory of certs.d; fs.ErrNotExist when it is not there.
-func loadCerts(dir string, config *tls.Config) error {
+// loadCerts reads one directory of certs.d, and reports whether there is one.
+func loadCerts(dir string, config *tls.Config) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return err
+		return false, nil
 	case errors.Is(err, fs.ErrPermission):
-		return errdef.Errorf(errdef.Denied, "certificates: %w", err)
+		return false, errdef.Errorf(errdef.Denied, "certificates: %w", err)
 	case err != nil:
-		return errdef.Errorf(errdef.Internal, "certificates: %w", err)
+		return false, errdef.Errorf(errdef.Internal, "certificates: %w", err)
 	case len(entries) > maxCerts:
-		return errdef.Errorf(errdef.Invalid, "certificates: %s: more than %d files", dir, maxCerts)
+		return false, errdef.Errorf(errdef.Invalid, "certificates: %s: more than %d files", dir, maxCerts)
 	}
 	for _, entry := range entries {
-		path := filepath.Join(dir, entry.Name())
-		switch filepath.Ext(path) {
-		case ".crt":
-			pem, err := readCert(path)
-			if err != nil {
-				return err
+		if err := loadCert(filepath.Join(dir, entry.Name()), config); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func loadCert(path string, config *tls.Config) error {
+	switch filepath.Ext(path) {
+	case ".crt":
+		pem, err := readCert(path)
+		if err != nil {
+			return err
+		}
+		if config.RootCAs == nil {
+			if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+				config.RootCAs = x509.NewCertPool() // a system without any
 			}
-			if config.RootCAs == nil {
-				if config.RootCAs, err = x509.SystemCertPool(); err != nil {
-					config.RootCAs = x509.NewCertPool() // a system without any
-				}
-			}
-			if !config.RootCAs.AppendCertsFromPEM(pem) {
-				return errdef.WithHint(errdef.Errorf(errdef.Invalid, "certificates: %s: there is no certificate in it", path), "it must be PEM: -----BEGIN CERTIFICATE-----")
-			}
-		case ".cert":
-			pair, err := loadPair(path)
-			if err != nil {
-				return err
-			}
-			config.Certificates = append(config.Certificates, pair)
-		case ".key":
-			if _, err := os.Stat(strings.TrimSuffix(path, ".key") + ".cert"); err != nil {
-				return errdef.Errorf(errdef.Invalid, "certificates: %s: there is no .cert of this name beside it", path)
-			}
+		}
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return errdef.WithHint(errdef.Errorf(errdef.Invalid, "certificates: %s: there is no certificate in it", path), "it must be PEM: -----BEGIN CERTIFICATE-----")
+		}
+	case ".cert":
+		pair, err := loadPair(path)
+		if err != nil {
+			return err
+		}
+		config.Certificates = append(config.Certificates, pair)
+	case ".key":
+		if _, err := os.Stat(strings.TrimSuffix(path, ".key") + ".cert"); err != nil {
+			return errdef.Errorf(errdef.Invalid, "certificates: %s: there is no .cert of this name beside it", path)
 		}
 	}
 	return nil

@@ -164,7 +164,6 @@ func describe(method string, at *url.URL, err error) error {
 	var hostname x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
@@ -175,7 +174,7 @@ func describe(method string, at *url.URL, err error) error {
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		err = errors.New("it speaks plain HTTP, and is not insecure by name")
 		return wrap(errdef.Denied, "list "+at.Host+" as an insecure registry, or give it a certificate")
-	case errors.As(err, &alert):
+	case errors.As(err, &op) && op.Op == "remote error": // crypto/tls: an alert of the server
 		return wrap(errdef.Denied, "if it wants a client certificate, put client.cert and client.key in /etc/bulkhead/certs.d/"+at.Host)
 	case strings.Contains(err.Error(), "invalid proxy address"): // its text has the address, with a password perhaps
 		err = errors.New("the proxy that the environment names is no URL")

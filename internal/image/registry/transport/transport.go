@@ -24,7 +24,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -266,14 +265,7 @@ func (t *Transport) send(ctx context.Context, r Request, from, at *url.URL, head
 	return resp, nil
 }
 
-// transient reports whether an error may be gone at the next try.
+// transient reports whether an error, as describe makes it, may be gone at the next try.
 func transient(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	if errdef.Is(err, errdef.Unavailable) {
-		return true
-	}
-	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.As(err, &op)
+	return ctx.Err() == nil && errdef.Is(err, errdef.Unavailable)
 }
