@@ -315,7 +315,11 @@ func TestPoolKilled(t *testing.T) {
 			return true
 		}
 		wg.Go(func() {
-			if note() && note() && note() && note() { // three pairs, one released: it works, and some time later it dies in the midst of that
+			works := true
+			for range 4 { // three pairs, one released
+				works = works && note()
+			}
+			if works { // and some time later it dies in the midst of that
 				kill := time.AfterFunc(time.Duration(1+13*n)*time.Millisecond, func() { _ = cmd.Process.Kill() })
 				defer kill.Stop()
 			}

@@ -33,7 +33,7 @@ func (b *builder) finish(p *specs.Process, candidates []string, kept map[string]
 	}
 	for i, c := range candidates {
 		exec := op.Execve(c, p.Args, p.Env).Because("the program of the container").
-			Hinted("the file must be an executable of this machine's architecture, with its interpreter in the image")
+			Hinted(execHint(p))
 		next := "exec" + itoa(i+1)
 		if len(candidates) > 1 {
 			look := op.Check("no"+itoa(i), 0, ^uint64(0), 0, unix.ENOENT).Because("was it found here")
@@ -165,4 +165,13 @@ func (b *builder) awaitHook(n, fd, why, label string, timeout *int) {
 		op.Check(info, 24, 0xffffffff, 0, unix.EPERM).Because(why+" failed: its exit status is not 0"),
 		op.Close(op.At(op.Slot(fd))),
 	)
+}
+
+// execHint says what execve wants. SELinux refuses it with the errno of a file that may not be executed.
+func execHint(p *specs.Process) string {
+	hint := "the file must be an executable of this machine's architecture, with its interpreter in the image"
+	if p.SelinuxLabel != "" {
+		hint += "; SELinux must let the runtime become " + p.SelinuxLabel + " (with noNewPrivileges: nnp_transition) by a file of the image's label"
+	}
+	return hint
 }
