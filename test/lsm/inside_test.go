@@ -26,7 +26,7 @@ func tryInside(args []string) error {
 	}
 	n, _ := strconv.Atoi(args[1])
 	switch args[0] {
-	case "keyring", "keyring-of", "label":
+	case "keyring", "keyring-of", "label", "terminal":
 		return insideSELinux(args[0], args[1])
 	case "signal":
 		return unix.Kill(n, 0)

@@ -2,9 +2,12 @@ package lsm
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,5 +65,56 @@ func TestSELinuxPipe(t *testing.T) {
 	}
 	if got := off.printed(two.labels.Mount); got != "printed\ninput\n" {
 		t.Errorf("without a label: %q", got)
+	}
+}
+
+// TestSELinuxTerminal: a container has a terminal of its own label: /dev/console, /dev/tty and a new one of /dev/ptmx work.
+func TestSELinuxTerminal(t *testing.T) {
+	enforcing(t)
+	b := labelled(t)
+	b.spec.Process.Terminal = true
+	b.spec.Process.Args = []string{"sh", "-c", "echo console >/dev/console && echo tty >/dev/tty && test -t 0 && inside terminal /dev/ptmx && echo all fine"}
+	b.write()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, runtime, "--root", filepath.Join(work, "state"), "run", "--bundle", b.dir, b.id)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Run(); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if _, err := slave.WriteString("\nend\n"); err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(got.String(), "end") {
+		n, err := master.Read(buf)
+		if err != nil {
+			t.Fatalf("%v after %q", err, got.String())
+		}
+		got.Write(buf[:n])
+	}
+	for _, want := range []string{"console", "tty", "all fine"} {
+		if !strings.Contains(got.String(), want) {
+			t.Errorf("%q is not in %q", want, got.String())
+		}
 	}
 }

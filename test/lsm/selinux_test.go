@@ -153,6 +153,11 @@ func TestSELinuxRefused(t *testing.T) {
 	if r := b.sh("echo started"); r.code == 0 || strings.Contains(r.out, "started") || !strings.Contains(r.out, "no_such_t") || !strings.Contains(r.out, "hint") {
 		t.Errorf("%d: %s", r.code, r.out)
 	}
+	// A type that exists, but for which no program of an image is an entry point.
+	b = labelled(t, "type:container_engine_t")
+	if r := b.sh("echo started"); r.code == 0 || strings.Contains(r.out, "started") || !strings.Contains(r.out, "SELinux must let the runtime become "+b.labels.Process) {
+		t.Errorf("%d: %s", r.code, r.out)
+	}
 	b = labelled(t)
 	b.spec.Linux.MountLabel = "system_u:object_r:no_such_file_t:s0"
 	if r := b.sh("echo started"); r.code == 0 || strings.Contains(r.out, "started") || !strings.Contains(r.out, "no_such_file_t") {
