@@ -1,0 +1,42 @@
+package image
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// serial makes a function of progress safe for many goroutines.
+func serial(f func(Progress)) func(Progress) {
+	if f == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(p Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		f(p)
+	}
+}
+
+// pause is how often a stream tells of itself at most.
+const pause = 100 * time.Millisecond
+
+// counting tells of the bytes that are read.
+type counting struct {
+	io.Reader
+	n, total int64
+	id       string
+	progress func(Progress)
+	last     time.Time
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += int64(n)
+	if c.progress != nil && (c.n == c.total || time.Since(c.last) >= pause) {
+		c.last = time.Now()
+		c.progress(Progress{ID: c.id, Action: "Downloading", Current: c.n, Total: c.total})
+	}
+	return n, err
+}
