@@ -236,3 +236,17 @@ func whole(t *testing.T, s *store.Store, desc v1.Descriptor) {
 		whole(t, s, link)
 	}
 }
+
+// layers returns the layers of an image.
+func layers(t *testing.T, s *store.Store, desc v1.Descriptor) []v1.Descriptor {
+	t.Helper()
+	data, err := s.Bytes(desc.Digest, manifest.MaxManifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.DecodeManifest(data, desc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Layers
+}

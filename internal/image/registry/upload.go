@@ -243,15 +243,15 @@ func (u *upload) chunks(ctx context.Context) error {
 			err = expect(resp)
 		}
 		breaks++
-		if ctx.Err() != nil || breaks > maxResumes {
+		if ctx.Err() != nil || breaks > maxResumes || errdef.Is(err, errdef.Denied) {
 			return err
 		}
 		if err := u.client.transport.Pause(ctx, breaks); err != nil {
 			return err
 		}
-		there, status := u.status(ctx)
-		if status != nil {
-			return err // that of the chunk says more
+		there, lost := u.status(ctx)
+		if lost != nil { // Docker's registry cannot go on with an upload of which a part of a chunk has arrived
+			return errdef.Errorf(errdef.Unavailable, "the upload is lost: %w", err)
 		}
 		offset = there
 	}
