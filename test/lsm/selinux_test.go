@@ -65,11 +65,16 @@ func (b *box) bind(source, destination string) {
 func volume(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "volume")
-	if err := os.Mkdir(dir, 0o777); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("secret"), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for path, mode := range map[string]os.FileMode{dir: 0o777, filepath.Join(dir, "secret"): 0o666} { // whatever the umask: labels alone keep out
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }

@@ -34,17 +34,23 @@ func (b *builder) legacyContext(fstype string, o *rootfs.Options) string {
 	return o.LegacyData + `,context="` + label + `"`
 }
 
-// rootLabel labels the root of a new mount where that is no parameter. A file system that takes no labels has the policy's for all its files.
+// rootLabel labels the root of a new mount where that is no parameter. A file system that takes no labels has the policy's for all its files. In a user
+// namespace the root of mqueue belongs to who made the namespaces, root of the host, and keeps its label: the policy then lets a confined program
+// make no queue.
 func (b *builder) rootLabel(mnt op.Slot, fstype string) {
 	label := b.mountLabel(nil)
 	if label == "" || !lsm.TakesRootLabel(fstype) {
 		return
 	}
 	d := b.slot("d")
+	set := op.Fsetxattr(op.At(d), lsm.RootLabel, label).Else(unix.EOPNOTSUPP, "").Because("linux.mountLabel").
+		Hinted("the policy must have the label, and let the runtime relabel to it")
+	if b.userns {
+		set = set.Else(unix.EPERM, "")
+	}
 	b.add(
 		op.Openat(op.At(mnt), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).To(d).Because("linux.mountLabel: the root of "+fstype),
-		op.Fsetxattr(op.At(d), lsm.RootLabel, label).Else(unix.EOPNOTSUPP, "").Because("linux.mountLabel").
-			Hinted("the policy must have the label, and let the runtime relabel to it"),
+		set,
 		op.Close(op.At(d)),
 	)
 }
