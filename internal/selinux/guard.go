@@ -95,6 +95,9 @@ func newGuard(extra []string) (*guard, error) {
 		add(path.Join(home, ".gnupg"), tree)
 	}
 	for _, name := range extra {
+		if !path.IsAbs(name) {
+			return nil, errdef.Errorf(errdef.Invalid, "guard %q: not an absolute path", name)
+		}
 		add(name, tree)
 	}
 	return g, err
@@ -125,10 +128,9 @@ func (g *guard) add(name string, r reach) error {
 	if !path.IsAbs(name) {
 		return nil
 	}
-	name = path.Clean(name)
 	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil //nolint:nilerr // what cannot be reached cannot be relabelled under that name
+		return nil // what cannot be reached cannot be relabelled under that name
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t

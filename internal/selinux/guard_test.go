@@ -98,6 +98,13 @@ func TestGuardExtra(t *testing.T) {
 	}
 }
 
+// A guard that would guard nothing is a mistake of the caller's.
+func TestGuardRelative(t *testing.T) {
+	if g, err := newGuard([]string{"var/lib/bulkhead"}); !errdef.Is(err, errdef.Invalid) {
+		t.Errorf("%v, %v", g, err)
+	}
+}
+
 // A bind mount is what it shows: of a place, of what is above one, and of what is in one.
 func TestGuardBindMount(t *testing.T) {
 	if os.Geteuid() != 0 {

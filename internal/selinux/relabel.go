@@ -249,8 +249,11 @@ func (r *relabeller) set(fd int) error {
 		return nil
 	}
 	err = sys.Retry(func() error { return unix.Setxattr(path, r.attribute, []byte(r.label), 0) })
-	if err == nil {
+	switch err {
+	case nil:
 		r.done.Written++
+	case unix.ENOENT, unix.ESTALE: // removed since it was opened
+		err = nil
 	}
 	return err
 }
