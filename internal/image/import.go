@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"github.com/bulkhead-engine/bulkhead/internal/image/store"
+	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -88,7 +89,14 @@ func (s *Service) Build(ctx context.Context, o BuildOptions) (*Image, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, errdef.Errorf(errdef.Internal, "layer: %w", err)
 	}
-	desc, err := l.storeFile(ctx, f)
+	packed, err := pack(f)
+	if err != nil {
+		return nil, err
+	}
+	if packed != f {
+		defer packed.Close()
+	}
+	desc, err := l.storeFile(ctx, packed)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +124,33 @@ func (s *Service) Build(ctx context.Context, o BuildOptions) (*Image, error) {
 		return nil, err
 	}
 	return s.named(ref, nil)
+}
+
+// pack compresses a plain layer, as registries and all tools expect it, into a file without a name; the same bytes give the same. What is compressed already
+// stays.
+func pack(f *os.File) (*os.File, error) {
+	desc, err := describeLayer(f, "")
+	if err != nil || desc.MediaType != v1.MediaTypeImageLayer {
+		return f, err
+	}
+	out, err := os.CreateTemp(filepath.Dir(f.Name()), "packed-")
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "layer: %w", err)
+	}
+	_ = os.Remove(out.Name())
+	z, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(z, f)
+	if err = errors.Join(err, z.Close()); err == nil {
+		_, err = out.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		_ = out.Close()
+		return nil, errdef.Errorf(errdef.Unavailable, "layer: compress: %w", err)
+	}
+	return out, nil
 }
 
 // describe stores configuration and manifest.
