@@ -171,6 +171,13 @@ func (r *report) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "target %.2f  %s: wall %.3f, user+sys %.3f  (%s)\n", t.Limit, t.Verdict, t.Ratio, t.CPU, t.What)
 	}
+	for _, c := range r.ordered() {
+		mine := r.row(c.Series, c.Operation, ours)
+		if mine == nil || !strings.HasPrefix(c.Program, "runc") && !strings.HasPrefix(c.Program, "crun") {
+			continue
+		}
+		fmt.Fprintf(w, "ratio  wall %.3f, user+sys %.3f  (%s, %s: %s / %s)\n", mine.Wall/c.Wall, mine.CPU/c.CPU, c.Series, c.Operation, ours, c.Program)
+	}
 	for _, line := range r.Seccomp {
 		fmt.Fprintln(w, line)
 	}
