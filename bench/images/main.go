@@ -52,7 +52,7 @@ func run(rounds int, program, only string) error {
 	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp("/var/tmp", "bulkhead-bench-images-")
+	work, err := os.MkdirTemp("/var/tmp", "bench-") // Podman takes a runroot of 50 characters at most
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func compare(work, name string, o object, program string, rounds int) error {
 	all := map[string][]sample{}
 	for range rounds {
 		dir := filepath.Join(work, "pull")
-		podman := []string{"podman", "--root", filepath.Join(dir, "podman"), "--runroot", filepath.Join(dir, "podman-run"), "--storage-driver", "overlay", "pull", "-q", "--tls-verify=false", name}
+		podman := []string{"podman", "--root", filepath.Join(dir, "podman"), "--runroot", filepath.Join(dir, "run"), "--storage-driver", "overlay", "pull", "-q", "--tls-verify=false", name}
 		ours := []string{program, "--root", filepath.Join(dir, "bulkhead"), "pull", "-q", name}
 		commands := map[string][]string{
 			"bulkhead": ours, "bulkhead again": ours, "podman": podman, "podman again": podman,
@@ -190,7 +190,7 @@ func compare(work, name string, o object, program string, rounds int) error {
 			}
 			all[what] = append(all[what], s)
 		}
-		_, _ = exec.Command("podman", "--root", filepath.Join(dir, "podman"), "--runroot", filepath.Join(dir, "podman-run"), "--storage-driver", "overlay", "rmi", "-af").CombinedOutput()
+		_, _ = exec.Command("podman", "--root", filepath.Join(dir, "podman"), "--runroot", filepath.Join(dir, "run"), "--storage-driver", "overlay", "rmi", "-af").CombinedOutput()
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
