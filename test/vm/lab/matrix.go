@@ -66,6 +66,7 @@ var matrix = []row{
 	}},
 	{boot: boot{"stable", "selinux", "small"}, suites: []suite{
 		{pkg: "./internal/sandbox/lsm"},
+		{pkg: "./internal/selinux", skips: "TestAllocateWithout", timeout: long},
 		{pkg: "./internal/doctor", run: "TestExamine|TestLab"},
 		{pkg: "./test/lsm", run: "SELinux", timeout: long},
 	}},
