@@ -16,8 +16,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// patience bounds each call of the runtime.
-const patience = 20 * time.Second
+// patience bounds each call of the runtime and each wait: it ends what hangs, also on a machine that is emulated on a busy one.
+const patience = 60 * time.Second
 
 // A box is a bundle, and the container that is made of it.
 type box struct {
