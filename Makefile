@@ -42,9 +42,9 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-readme
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-readme test-vm
 
-test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -cgroup, -registry, -readme
+test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -cgroup, -registry, -readme, -vm
 	@set -e; for stage in $(STAGES); do \
 		start=$$SECONDS; echo "=== $$stage" >&2; \
 		$(MAKE) --no-print-directory $$stage; \
@@ -93,7 +93,8 @@ test-registry: ## pull and push with real registries on loopback, skopeo as the 
 LAB := $(GO) run ./test/vm/lab
 
 test-vm: $(EMBEDDED) ## every suite in virtual machines: AppArmor, SELinux, cgroup v2, systemd, other kernels (V=1: all output; BOOT=apparmor: some)
-	@$(if $(CI),,test/install)
+	@test/install
+	$(if $(BOOT),,$(SUITE) ./test/vm/...)
 	$(LAB) matrix $(if $(V),-v) $(if $(BOOT),-only $(BOOT))
 
 KERNEL ?= stable
@@ -121,8 +122,8 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 bench: build ## start, exec and remove containers, beside runc, crun and bubblewrap; COUNT=30 rounds
 	$(GO) run ./bench -n $(COUNT)
 
-bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArmor (COUNT=30 rounds)
-	$(LAB) bench -n $(COUNT)
+bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArmor (COUNT=5 rounds)
+	$(LAB) bench $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
 
 install: build ## programs into DESTDIR/PREFIX: bulkhead-runtime into bin, helpers into libexec/bulkhead
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead
