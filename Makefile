@@ -23,7 +23,7 @@ SOURCES = $$(git ls-files -c -o --exclude-standard '*.go' | grep -v -e /testdata
 SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-readme test-vm vm vm-image bench-vm fuzz bench run install clean
+.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-readme test-vm vm vm-image bench-vm fuzz bench bench-image run install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-readme test-vm
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-readme test-vm
 
 test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -cgroup, -registry, -readme, -vm
 	@set -e; for stage in $(STAGES); do \
@@ -84,6 +84,9 @@ test-attack: build ## hostile images, volumes and processes
 test-lsm: build ## Landlock here; AppArmor and SELinux where they are in force
 	$(SUITE) ./test/lsm/...
 
+test-image: build ## images: real registries, peers, pulls that are killed or run out of disk
+	$(SUITE) ./test/image/...
+
 test-cgroup: build ## limits that are seen to bite
 	$(SUITE) ./test/cgroup/...
 
@@ -124,6 +127,9 @@ bench: build ## start, exec and remove containers, beside runc, crun and bubblew
 
 bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArmor (COUNT=5 rounds)
 	$(LAB) bench $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
+
+bench-image: build ## pull a gigabyte and a hundred layers, beside podman and skopeo (COUNT rounds)
+	$(GO) run ./bench/images $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
 
 install: build ## programs into DESTDIR/PREFIX: bulkhead-runtime into bin, helpers into libexec/bulkhead
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead

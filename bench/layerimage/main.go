@@ -66,7 +66,11 @@ func write(out io.Writer, files int, bytes int64, seed uint64) error {
 	small, large := bytes/20/int64(max(files*9/10, 1)), bytes*19/20/int64(max(files/10, 1))
 	for i := range files {
 		if i%perDir == 0 {
-			for _, name := range []string{fmt.Sprintf("usr/share/p%d/", i/perDir/20), fmt.Sprintf("usr/share/p%d/d%d/", i/perDir/20, i/perDir)} {
+			names := []string{fmt.Sprintf("usr/share/p%d/d%d/", i/perDir/20, i/perDir)}
+			if i/perDir%20 == 0 { // once: Podman takes no path twice
+				names = []string{fmt.Sprintf("usr/share/p%d/", i/perDir/20), names[0]}
+			}
+			for _, name := range names {
 				if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: when}); err != nil {
 					return err
 				}

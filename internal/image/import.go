@@ -45,11 +45,11 @@ func (s *Service) Import(ctx context.Context, r io.Reader, name string, o Import
 	}
 	config.Created = &o.Created
 	config.History = []v1.History{{Created: &o.Created, Comment: o.Message, CreatedBy: "import"}}
-	dir, err := os.MkdirTemp(s.o.Root, "load-")
+	dir, remove, err := s.scratch()
 	if err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "import: %w", err)
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	f, err := os.OpenFile(filepath.Join(dir, "layer"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "import: %w", err)

@@ -47,11 +47,11 @@ func (s *Service) Load(ctx context.Context, r io.Reader, progress func(Progress)
 		return nil, err
 	}
 	defer lease.Close()
-	dir, err := os.MkdirTemp(s.o.Root, "load-")
+	dir, remove, err := s.scratch()
 	if err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "load: %w", err)
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	plain, done, err := decompress(r)
 	if err != nil {
 		return nil, err

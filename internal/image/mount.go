@@ -50,6 +50,14 @@ func (s *Service) Mount(ctx context.Context, name string) (Mount, error) {
 	if m.Chain == "" {
 		return m, errdef.Errorf(errdef.Invalid, "mount image %q: it has no layers", name)
 	}
+	if err := os.MkdirAll(m.Target, 0o700); err != nil {
+		return m, errdef.Errorf(errdef.Unavailable, "mount image %q: %w", name, err)
+	}
+	unlock, err := lockDir(ctx, filepath.Dir(m.Target))
+	if err != nil {
+		return m, err
+	}
+	defer unlock()
 	if mounted(m.Target) {
 		return m, nil
 	}
@@ -58,9 +66,6 @@ func (s *Service) Mount(ctx context.Context, name string) (Mount, error) {
 		return m, err
 	}
 	defer use.Close()
-	if err := os.MkdirAll(m.Target, 0o700); err != nil {
-		return m, errdef.Errorf(errdef.Unavailable, "mount image %q: %w", name, err)
-	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return m, err
@@ -71,10 +76,23 @@ func (s *Service) Mount(ctx context.Context, name string) (Mount, error) {
 	}
 	fd, err := snapshot.Mount(&snapshot.MountOptions{Use: use, Target: m.Target, Attr: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV})
 	if err != nil {
-		_ = os.RemoveAll(filepath.Dir(m.Target))
+		_ = removeMount(m)
 		return m, err
 	}
 	return m, unix.Close(fd)
+}
+
+// lockDir serialises those who change a directory.
+func lockDir(ctx context.Context, path string) (unlock func(), err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "open %s: %w", path, err)
+	}
+	if err := atomicfile.Flock(ctx, fd, atomicfile.Exclusive); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return func() { _ = unix.Close(fd) }, nil
 }
 
 // Unmount takes away what Mount shows of an image.

@@ -159,6 +159,7 @@ func (s *Service) Prune(ctx context.Context, o PruneOptions) (Removed, error) {
 
 // collect removes contents and unpacked layers that nothing needs.
 func (s *Service) collect(ctx context.Context, roots store.Roots, out *Removed) error {
+	s.sweep()
 	roots.Keep = s.inUse
 	r, err := s.store.GC(ctx, roots)
 	for _, b := range r.Removed {
