@@ -105,6 +105,8 @@ func (o *ExecOptions) step(child *forkexec.Process, f *files) (done bool, err er
 			return false, errdef.WithHint(errdef.Errorf(errdef.Invalid, "process.terminal: nobody takes the terminal"), "give --console-socket, or run in the foreground")
 		}
 		return false, o.Console(ev.FD)
+	case ev.Kind == op.MsgBarrier && ev.Number == plan.BarrierTTY:
+		return false, child.Continue()
 	case ev.Kind == op.MsgFetch:
 		l := &listener{spec: o.Spec, id: o.ID, pid: child.PID, pidfd: child.PIDFD, flag: f.flag}
 		l.state = func(string, int) []byte { return o.State("running", o.PID) } // the container's: the new process has its own pid beside it

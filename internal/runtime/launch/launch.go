@@ -182,6 +182,7 @@ func (r *run) step(ctx context.Context) (done bool, err error) {
 	case plan.BarrierCopyUp:
 		err = copyUp(r.copy[0], r.copy[1])
 		r.copy = [2]int{-1, -1}
+	case plan.BarrierTTY: // done when the descriptor came
 	case plan.BarrierReady:
 		if err = r.ready(); err != nil {
 			return false, err

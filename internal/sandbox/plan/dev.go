@@ -207,5 +207,6 @@ func (b *builder) pty(p *specs.Process) {
 	}
 	b.add(op.FchownFD(op.At("slave"), p.User.UID, ^uint32(0)).Because("the terminal belongs to the user of the process"))
 	b.sendFD(FDConsole, "master", "the runtime gets the other end of the terminal")
+	b.barrier(BarrierTTY, "the terminal has its size and its modes before the program can look")
 	b.add(op.Close(op.At("master")))
 }

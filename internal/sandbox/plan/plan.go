@@ -123,6 +123,7 @@ const (
 	BarrierCopyUp = 5 // the parent copies what a tmpfs with tmpcopyup hides
 	BarrierCgroup = 6 // the parent has moved the child into its cgroups
 	BarrierSched  = 7 // the parent has set the scheduler of a process that joins
+	BarrierTTY    = 8 // the parent has set up the terminal that it was sent
 )
 
 // Descriptors that the child sends.
