@@ -4,7 +4,7 @@
 //	lab image                                        build the image, if it is not there
 //	lab run -pkg ./internal/sandbox/cgroup -run OOM  compile a package's tests here, run them there
 //	lab run -lsm apparmor -cmd 'aa-status'           a shell command instead
-//	lab matrix                                       every suite in every machine that is made for it
+//	lab matrix                                       every suite in every machine that is made for it, some at the same time
 //	lab bench                                        runc and crun beside ours
 //
 // What runs inside sees the tree at /bulkhead/src, the programs at /bulkhead/bin, and in its environment BULKHEAD_TEST_VM=1, BULKHEAD_TEST_STRICT=1,
