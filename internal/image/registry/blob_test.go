@@ -16,6 +16,8 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
 	"github.com/bulkhead-engine/bulkhead/internal/image/registry/endpoint"
 	"github.com/bulkhead-engine/bulkhead/internal/image/registry/transport"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // breaking serves the blob and breaks the connection off after a part of what is left.
@@ -119,6 +121,30 @@ func TestSlowReader(t *testing.T) {
 	}
 	if l.requests != 1 {
 		t.Errorf("%d requests", l.requests)
+	}
+}
+
+// TestUploadThatStalls is one whose bytes nobody takes.
+func TestUploadThatStalls(t *testing.T) {
+	l := newLair(t, func(l *lair, w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodHead:
+			send(w, 404, "")
+		case http.MethodPost:
+			send(w, 202, "", "Location", "/upload")
+		default:
+			select {
+			case <-r.Context().Done():
+			case <-time.After(15 * time.Second):
+			}
+		}
+	})
+	content := make([]byte, 64<<20)
+	desc := v1.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
+	start := time.Now()
+	_, err := l.client.PushBlob(t.Context(), l.ref, desc, bytes.NewReader(content))
+	if !errdef.Is(err, errdef.Timeout) || !strings.Contains(err.Error(), "PUT http://"+l.host+"/upload: no answer in 1s") || time.Since(start) > 12*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
 	}
 }
 

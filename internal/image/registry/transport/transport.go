@@ -77,7 +77,7 @@ type Request struct {
 
 	Body   func() (io.ReadCloser, error) // opens the body anew; nil: none
 	Size   int64                         // of the body
-	Answer time.Duration                 // instead of Limits.Answer
+	Answer time.Duration                 // instead of Limits.Answer, when all of the body is sent
 	Once   bool                          // no retries: the caller has a better way
 }
 
@@ -233,19 +233,21 @@ func (t *Transport) send(ctx context.Context, r Request, from, at *url.URL, head
 	if r.Answer > 0 {
 		answer = r.Answer
 	}
-	ctx, w := watched(ctx, answer)
+	first := answer
+	if r.Size > 0 {
+		first = t.limits.Answer
+	}
+	ctx, w := watched(ctx, first)
 	req := (&http.Request{Method: r.Method, URL: at, Host: at.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
-	if r.Body != nil {
+	if r.Body != nil && r.Size > 0 {
 		opened, err := r.Body()
 		if err != nil {
 			w.end()
 			return nil, err
 		}
-		req.Body, req.ContentLength = &sending{opened, w}, r.Size
-		if r.Size == 0 {
-			opened.Close()
-			req.Body = http.NoBody
-		}
+		req.Body, req.ContentLength = &sending{opened, w, answer}, r.Size
+	} else if r.Body != nil {
+		req.Body = http.NoBody
 	}
 	resp, err := carrier.RoundTrip(req)
 	if err != nil {

@@ -24,15 +24,20 @@ func watched(ctx context.Context, limit time.Duration) (context.Context, *watch)
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watch{cancel: cancel, limit: limit}
 	w.timer = time.AfterFunc(limit, func() {
-		cancel(errdef.Errorf(errdef.Timeout, "no answer in %v", limit))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		cancel(errdef.Errorf(errdef.Timeout, "no answer in %v", w.limit))
 	})
 	return ctx, w
 }
 
-// alive says that the server takes what we send.
-func (w *watch) alive() {
+// alive says that the server takes what we send, and has another limit from now on if that is not 0.
+func (w *watch) alive(limit time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if limit > 0 {
+		w.limit = limit
+	}
 	if !w.ended {
 		w.timer.Reset(w.limit)
 	}
@@ -55,12 +60,17 @@ func (w *watch) end() {
 type sending struct {
 	io.ReadCloser
 	watch *watch
+	after time.Duration // until the answer, when all is sent
 }
 
 // Read is io.Reader's.
 func (s *sending) Read(p []byte) (int, error) {
-	s.watch.alive()
-	return s.ReadCloser.Read(p)
+	s.watch.alive(0)
+	n, err := s.ReadCloser.Read(p)
+	if err != nil {
+		s.watch.alive(s.after)
+	}
+	return n, err
 }
 
 // receiving is the body of an answer. Only the time in its Reads counts.
