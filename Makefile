@@ -11,7 +11,7 @@ COUNT ?= 30
 export CGO_ENABLED := 0
 
 MODULE := github.com/bulkhead-engine/bulkhead
-BUILD := $(GO) build -trimpath -ldflags "-s -w -X $(MODULE)/internal/runtime/command.Version=$(VERSION)"
+BUILD := $(GO) build -trimpath -ldflags "-s -w -X $(MODULE)/internal/runtime/command.Version=$(VERSION) -X $(MODULE)/internal/cli.Version=$(VERSION)"
 TOOL := $(GO) tool -modfile=tools/go.mod
 PROGRAMS := $(notdir $(wildcard cmd/*))
 EMBEDDED := cmd/bulkhead-demo/embed/bulkhead-report
@@ -131,10 +131,10 @@ bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArm
 bench-image: build ## pull a gigabyte and a hundred layers, beside podman and skopeo (COUNT rounds)
 	$(GO) run ./bench/images $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
 
-install: build ## programs into DESTDIR/PREFIX: bulkhead-runtime into bin, helpers into libexec/bulkhead
+install: build ## programs into DESTDIR/PREFIX: bulkhead and bulkhead-runtime into bin, helpers into libexec/bulkhead
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead
-	install -m 0755 bin/bulkhead-runtime $(DESTDIR)$(PREFIX)/bin/
-	@for p in $(filter-out bulkhead-runtime bulkhead-demo,$(PROGRAMS)); do \
+	install -m 0755 bin/bulkhead bin/bulkhead-runtime $(DESTDIR)$(PREFIX)/bin/
+	@for p in $(filter-out bulkhead bulkhead-runtime bulkhead-demo,$(PROGRAMS)); do \
 		echo install $$p; install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/libexec/bulkhead/; \
 	done
 

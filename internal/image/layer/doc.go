@@ -1,4 +1,4 @@
-// Package layer turns the layers of images into directories for overlayfs, in a confined process, and directories back into layers.
+// Package layer turns the layers of images into directories for overlayfs, in a confined process; package overlay turns directories back into layers.
 //
 //	w, err := layer.NewWorker(ctx, layer.Options{Dir: dir})              // one per pull
 //	r, err := w.Unpack(ctx, layer.Request{Name: "0", Stream: f, MediaType: m})   // many at once; f may be a pipe that is still being filled
@@ -6,8 +6,8 @@
 //	path := w.Path("0")                                                  // the caller may rename it away
 //	err = w.Close()
 //
-//	r, err := layer.Diff(ctx, &layer.Tree{Upper: fd, Lower: fds}, out)   // a reproducible layer
-//	list, err := layer.Changes(ctx, &layer.Tree{Upper: fd, Lower: fds})  // docker diff
+//	r, err := overlay.Diff(ctx, &overlay.Tree{Upper: fd, Lower: fds}, out)   // a reproducible layer
+//	list, err := overlay.Changes(ctx, &overlay.Tree{Upper: fd, Lower: fds})  // docker diff
 //
 // The worker is the program bulkhead-unpack, started as a container with this engine's core (see packages confine for what it may, extract for what it does
 // with an archive, wire for the limits). Besides descriptors of streams it gets nothing of this process. Two things it cannot do, and asks for: device

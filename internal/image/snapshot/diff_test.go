@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/image/layer"
+	"github.com/bulkhead-engine/bulkhead/internal/image/layer/overlay"
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"golang.org/x/sys/unix"
 )
@@ -59,17 +59,17 @@ func TestDiff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer use.Close()
-	tree := &layer.Tree{Upper: directory(t, upper)}
+	tree := &overlay.Tree{Upper: directory(t, upper)}
 	for _, dir := range use.Layers() {
 		tree.Lower = append(tree.Lower, directory(t, dir))
 	}
 	defer tree.Close()
 	var first, second bytes.Buffer
-	r, err := layer.Diff(ctx, tree, &first)
+	r, err := overlay.Diff(ctx, tree, &first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := layer.Diff(ctx, tree, &second); err != nil || again.DiffID != r.DiffID || !bytes.Equal(first.Bytes(), second.Bytes()) {
+	if again, err := overlay.Diff(ctx, tree, &second); err != nil || again.DiffID != r.DiffID || !bytes.Equal(first.Bytes(), second.Bytes()) {
 		t.Errorf("a second time: %+v, %v", again, err)
 	}
 	all := add(t, s, base[0], base[1], first.Bytes())
@@ -81,7 +81,7 @@ func TestDiff(t *testing.T) {
 	if err := unix.Stat(filepath.Join(same, "n/sparse"), &st); err != nil || st.Blocks > 256 {
 		t.Errorf("a sparse file has %d blocks, %v", st.Blocks, err)
 	}
-	changes, err := layer.Changes(ctx, tree)
+	changes, err := overlay.Changes(ctx, tree)
 	if err != nil {
 		t.Fatal(err)
 	}

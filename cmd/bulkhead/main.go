@@ -1,0 +1,19 @@
+// The command lives for milliseconds: it need not know how many processors its cgroup gives it, and watch that.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+// Command bulkhead is what people type: images (and, to come, containers, networks and volumes) with the words and flags of Docker.
+//
+//	bulkhead pull alpine
+//
+// Everything about it is in package cli.
+package main
+
+import (
+	"os"
+
+	"github.com/bulkhead-engine/bulkhead/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args)) }

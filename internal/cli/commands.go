@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// An entry is a command that can be built.
+type entry struct {
+	names []string // the first is its name, the others stand for it
+	build func(p *program) *cobra.Command
+}
+
+// commands are what stands after the program's name.
+func commands() []entry {
+	return []entry{
+		{[]string{"history"}, historyCommand},
+		{[]string{"image"}, imageCommand},
+		{[]string{"images"}, func(p *program) *cobra.Command { return listCommand(p, "images [OPTIONS] [REPOSITORY[:TAG]]") }},
+		{[]string{"import"}, importCommand},
+		{[]string{"inspect"}, func(p *program) *cobra.Command { return inspectCommand(p, true) }},
+		{[]string{"load"}, loadCommand},
+		{[]string{"login"}, loginCommand},
+		{[]string{"logout"}, logoutCommand},
+		{[]string{"pull"}, pullCommand},
+		{[]string{"push"}, pushCommand},
+		{[]string{"rmi"}, func(p *program) *cobra.Command { return removeCommand(p, "rmi") }},
+		{[]string{"save"}, saveCommand},
+		{[]string{"tag"}, tagCommand},
+		{[]string{"version"}, versionCommand},
+	}
+}
+
+// imageCommands are what stands after `image`.
+func imageCommands() []entry {
+	return []entry{
+		{[]string{"fsck", "check"}, fsckCommand},
+		{[]string{"history"}, historyCommand},
+		{[]string{"import"}, importCommand},
+		{[]string{"inspect"}, func(p *program) *cobra.Command { return inspectCommand(p, false) }},
+		{[]string{"load"}, loadCommand},
+		{[]string{"ls", "list"}, func(p *program) *cobra.Command { return listCommand(p, "ls [OPTIONS] [REPOSITORY[:TAG]]") }},
+		{[]string{"mount"}, mountCommand},
+		{[]string{"prune"}, pruneCommand},
+		{[]string{"pull"}, pullCommand},
+		{[]string{"push"}, pushCommand},
+		{[]string{"rm", "remove", "rmi"}, func(p *program) *cobra.Command { return removeCommand(p, "rm") }},
+		{[]string{"save"}, saveCommand},
+		{[]string{"tag"}, tagCommand},
+		{[]string{"tags"}, tagsCommand},
+		{[]string{"umount", "unmount"}, unmountCommand},
+	}
+}
+
+// add builds the entry that the word names, or all if it names none, as help and completion need them.
+func (p *program) add(parent *cobra.Command, list []entry, word string) {
+	one := slices.IndexFunc(list, func(e entry) bool { return slices.Contains(e.names, word) })
+	for i, e := range list {
+		if one >= 0 && i != one {
+			continue
+		}
+		c := e.build(p)
+		c.Aliases = e.names[1:]
+		c.DisableFlagsInUseLine = true
+		parent.AddCommand(c)
+	}
+}
+
+// group is a command that has only commands.
+func group(use, short string, list []entry) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short,
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true}, // they are of a command that is not known
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd.CommandPath(), args[0], names(list))
+		},
+	}
+}
+
+func names(list []entry) []string {
+	var out []string
+	for _, e := range list {
+		out = append(out, e.names...)
+	}
+	return out
+}
+
+func imageCommand(p *program) *cobra.Command {
+	c := group("image COMMAND", "Manage images", imageCommands())
+	_, after := word(p.args)
+	second, _ := word(after)
+	p.add(c, imageCommands(), second)
+	return c
+}
+
+// word returns the first argument that is no global flag, and what follows it.
+func word(args []string) (string, []string) {
+	for i := 0; i < len(args); i++ {
+		switch a := args[i]; {
+		case slices.Contains(withValue, a):
+			i++
+		case a == "--":
+			return "", nil
+		case !strings.HasPrefix(a, "-") || a == "-":
+			return a, args[i+1:]
+		}
+	}
+	return "", nil
+}
+
+// own are the commands that cobra brings.
+var own = []string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
+
+// execute runs the command line.
+func (p *program) execute(ctx context.Context, args []string) error {
+	p.args, p.began = args, time.Now()
+	first, _ := word(args)
+	known := names(commands())
+	if first != "" && !slices.Contains(known, first) && !slices.Contains(own, first) {
+		return unknownCommand(Name, first, append(known, own[:2]...))
+	}
+	root := &cobra.Command{
+		Use: Name + " [OPTIONS] COMMAND", Short: "Containers that contain: hardened with no flags given",
+		SilenceErrors: true, SilenceUsage: true, TraverseChildren: true, DisableFlagsInUseLine: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return p.global.check() },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:           Version,
+	}
+	root.SetVersionTemplate(versionLine())
+	p.global.register(root.PersistentFlags())
+	p.global.registerRoot(root.Flags())
+	root.Flags().BoolP("version", "v", false, "print the version")
+	root.SetFlagErrorFunc(flagError)
+	root.SetArgs(args)
+	root.SetOut(p.out)
+	root.SetErr(p.errs)
+	p.add(root, commands(), first)
+	err := root.ExecuteContext(ctx)
+	if isFlagError(err) { // of flags before the command, which cobra does not hand to flagError
+		return flagError(root, err)
+	}
+	return err
+}

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
+	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// loginFlags are those of login.
+type loginFlags struct {
+	remote
+	username string
+	stdin    bool
+	show     bool
+}
+
+func loginCommand(p *program) *cobra.Command {
+	var o loginFlags
+	c := &cobra.Command{
+		Use: "login [OPTIONS] [SERVER]", Short: "Log in to a registry", Args: count(0, 1),
+		Long: "Try a name and a password against a registry (docker.io if none is named) and keep them where Docker and Podman do.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			server := reference.DefaultDomain
+			if len(args) == 1 {
+				server = args[0]
+			}
+			if o.show {
+				return p.showLogin(cmd.Context(), server, &o)
+			}
+			return p.login(cmd.Context(), server, &o)
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&o.username, "username", "u", "", "name of the user")
+	f.BoolVar(&o.stdin, "password-stdin", false, "read the password from standard input")
+	f.BoolVar(&o.show, "get-login", false, "print the name of the user who is logged in, and do nothing else")
+	refuse(f, "password", "p", refusedFlag{reason: "a password is never an argument: everybody on this machine can read it", hint: "type it when asked, or --password-stdin < FILE"})
+	o.register(f)
+	return c
+}
+
+// login reads what is missing and tries it.
+func (p *program) login(ctx context.Context, server string, o *loginFlags) error {
+	var password io.Reader = p.in
+	terminal := term.IsTerminal(int(p.in.Fd()))
+	switch {
+	case o.stdin && o.username == "":
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "login %s: --password-stdin goes with a user", server), "--username NAME")
+	case !o.stdin && !terminal:
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "login %s: standard input is no terminal that could be asked", server), "--username NAME --password-stdin")
+	}
+	client, err := p.client(&o.remote)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if !o.stdin {
+		if o.username == "" {
+			if o.username, err = p.ask(ctx, "Username: "); err != nil {
+				return err
+			}
+		}
+		secret, err := p.secret(ctx, "Password: ")
+		if err != nil {
+			return err
+		}
+		password = strings.NewReader(secret)
+	}
+	report, err := client.Login(ctx, server, o.username, password)
+	if err != nil {
+		return err
+	}
+	return p.loggedIn(report)
+}
+
+func (p *program) loggedIn(r registry.LoginReport) error {
+	for _, w := range r.Warnings {
+		p.warn(w)
+	}
+	if !r.Tried {
+		p.warn("registry " + r.Registry + " lets everybody look, and has not looked at the password")
+	}
+	what := "password"
+	if r.Token {
+		what = "token"
+	}
+	if err := p.printOthers("The " + what + " for " + r.Registry + " is kept in " + r.Where); err != nil {
+		return err
+	}
+	return p.print("Login Succeeded")
+}
+
+// ask reads a line from the terminal.
+func (p *program) ask(ctx context.Context, question string) (string, error) {
+	if _, err := io.WriteString(p.out, question); err != nil {
+		return "", err
+	}
+	line, err := p.readLine(ctx)
+	return strings.TrimSpace(line), err
+}
+
+// secret reads a line from the terminal, which does not show it, and shows again what follows however this ends.
+func (p *program) secret(ctx context.Context, question string) (string, error) {
+	fd := int(p.in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", errdef.Errorf(errdef.Unavailable, "ask for the password: %w", err)
+	}
+	if _, err := io.WriteString(p.out, question); err != nil {
+		return "", err
+	}
+	type result struct {
+		line []byte
+		err  error
+	}
+	got := make(chan result, 1)
+	go func() { // it ends with the line, or with the process
+		line, err := term.ReadPassword(fd)
+		got <- result{line, err}
+	}()
+	select {
+	case r := <-got:
+		_, werr := io.WriteString(p.out, "\n")
+		if r.err != nil && r.err != io.EOF {
+			return "", errdef.Errorf(errdef.Unavailable, "ask for the password: %w", r.err)
+		}
+		return string(r.line), werr
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
+	}
+}
+
+// showLogin prints who is logged in.
+func (p *program) showLogin(ctx context.Context, server string, o *loginFlags) error {
+	set, err := p.credentials(o.authFile)
+	if err != nil {
+		return err
+	}
+	c, _, err := set.Lookup(ctx, server, "")
+	if err != nil {
+		return err
+	}
+	if c.Username == "" {
+		return errdef.WithHint(errdef.Errorf(errdef.NotFound, "login %s: nobody is logged in", server), "bulkhead login "+server)
+	}
+	return p.printOthers(c.Username)
+}
+
+func logoutCommand(p *program) *cobra.Command {
+	var (
+		r   remote
+		all bool
+	)
+	c := &cobra.Command{
+		Use: "logout [OPTIONS] [SERVER]", Short: "Log out from a registry", Args: count(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := p.client(&r)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			servers := []string{reference.DefaultDomain}
+			if len(args) == 1 {
+				servers = args
+			}
+			if all {
+				if servers, err = p.logins(cmd.Context(), r.authFile); err != nil {
+					return err
+				}
+			}
+			return each(cmd.Context(), servers, func(server string) error {
+				where, err := client.Logout(cmd.Context(), server)
+				if err != nil {
+					return err
+				}
+				return p.printOthers("Removing login credentials for " + server + " from " + strings.Join(where, ", "))
+			})
+		},
+	}
+	c.Flags().BoolVarP(&all, "all", "a", false, "log out from all registries")
+	c.Flags().StringVar(&r.authFile, "authfile", "", "file with credentials, instead of those of Docker and Podman")
+	return c
+}
+
+// logins are the registries that somebody is logged in to.
+func (p *program) logins(ctx context.Context, authFile string) ([]string, error) {
+	set, err := p.credentials(authFile)
+	if err != nil {
+		return nil, err
+	}
+	users, err := set.Logins(ctx)
+	var out []string
+	for server := range users {
+		out = append(out, server)
+	}
+	return out, err
+}

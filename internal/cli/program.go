@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
+	"github.com/bulkhead-engine/bulkhead/internal/cli/printable"
+	"github.com/bulkhead-engine/bulkhead/internal/cli/progress"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
+	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
+	"golang.org/x/term"
+)
+
+// A program is one run of the command line.
+type program struct {
+	in   *os.File
+	out  *output
+	errs io.Writer
+
+	args    []string // after the program's name
+	global  globals
+	began   time.Time
+	service *image.Service // nil until a command asks for images
+}
+
+// images opens the images. Registries are reached as remote says; nil is for commands that reach none.
+func (p *program) images(remote *remote) (*image.Service, error) {
+	if p.service != nil {
+		return p.service, nil
+	}
+	root, err := p.global.engineRoot()
+	if err != nil {
+		return nil, err
+	}
+	o := image.Options{Root: root}
+	if remote != nil {
+		if o.Registry, err = remote.options(p); err != nil {
+			return nil, err
+		}
+	}
+	p.debug("images below " + root)
+	p.service, err = image.Open(o)
+	return p.service, err
+}
+
+// close gives back what was opened.
+func (p *program) close() error {
+	if p.service == nil {
+		return nil
+	}
+	s := p.service
+	p.service = nil
+	return s.Close()
+}
+
+// credentials are those of --authfile, or where Docker and Podman keep them; --config stands for DOCKER_CONFIG.
+func (p *program) credentials(authFile string) (*credential.Set, error) {
+	if authFile != "" {
+		abs, err := filepath.Abs(authFile)
+		if err != nil {
+			return nil, errdef.Errorf(errdef.Invalid, "--authfile %q: %w", authFile, err)
+		}
+		authFile = abs
+	}
+	return credential.Open(credential.Options{AuthFile: authFile, Getenv: func(key string) string {
+		if key == "DOCKER_CONFIG" && p.global.config != "" {
+			return p.global.config
+		}
+		return os.Getenv(key)
+	}})
+}
+
+// client reaches registries without opening images.
+func (p *program) client(remote *remote) (*registry.Client, error) {
+	o, err := remote.options(p)
+	if err != nil {
+		return nil, err
+	}
+	return registry.New(o)
+}
+
+// terminal reports whether output is shown to somebody.
+func (p *program) terminal() bool { return term.IsTerminal(int(p.out.f.Fd())) }
+
+// stdout is where what was found is written.
+func (p *program) stdout() format.Out { return format.Out{Writer: p.out, Terminal: p.terminal()} }
+
+// print writes a line whose text is ours or a checked name.
+func (p *program) print(line string) error {
+	if _, err := io.WriteString(p.out, line+"\n"); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "write standard output: %w", err)
+	}
+	return nil
+}
+
+// printOthers writes a line with text of others in it.
+func (p *program) printOthers(line string) error { return p.print(printable.Line(line)) }
+
+// progress returns what shows the progress of a command, and its end. Quiet, it is nil.
+func (p *program) progress(quiet bool) (show func(image.Progress), end func() error) {
+	if quiet {
+		return nil, func() error { return nil }
+	}
+	var o progress.Options
+	if p.terminal() && os.Getenv("TERM") != "dumb" {
+		o.Size = func() (int, int) {
+			columns, rows, err := term.GetSize(int(p.out.f.Fd()))
+			if err != nil {
+				return 80, 24
+			}
+			return columns, rows
+		}
+	}
+	d := progress.New(p.out, o)
+	return func(e image.Progress) { d.Show(progress.Event(e)) }, d.Close
+}
+
+// warn tells what ended nothing.
+func (p *program) warn(text string) {
+	if p.global.level >= levelWarn {
+		p.line(Name + ": warning: " + shorten(text))
+	}
+}
+
+func (p *program) debug(text string) {
+	if p.global.level >= levelDebug {
+		p.line(Name + ": debug: " + time.Since(p.began).Round(10*time.Microsecond).String() + " " + shorten(text))
+	}
+}
+
+// each runs f for every argument, also after an error, as Docker does.
+func each(ctx context.Context, args []string, f func(string) error) error {
+	var failed []error
+	for _, a := range args {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f(a); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return joined(failed)
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
+	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
+	"github.com/bulkhead-engine/bulkhead/internal/image/registry/endpoint"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/pflag"
+)
+
+// remote are the flags that say how registries are reached.
+type remote struct {
+	insecure []string
+	mirrors  []string
+	authFile string
+	certDir  string
+}
+
+// register makes the flags.
+func (r *remote) register(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&r.insecure, "insecure", nil, "let this host (HOST, HOST:PORT, or a range of addresses) have any certificate, or speak plain HTTP")
+	flags.StringVar(&r.authFile, "authfile", "", "file with credentials, instead of those of Docker and Podman")
+	flags.StringVar(&r.certDir, "cert-dir", "", "directory with HOST[:PORT]/*.crt, *.cert and *.key, instead of certs.d")
+	refuse(flags, "tls-verify", "", refusedFlag{
+		reason: "it would trust every registry less", hint: "name the one that is meant: --insecure HOST", allow: "true", boolean: true,
+	})
+	refuse(flags, "creds", "", refusedFlag{
+		reason: "a password is never an argument: everybody on this machine can read it", hint: "bulkhead login REGISTRY, or --authfile FILE",
+	})
+}
+
+// registerMirrors makes the flag of those who only read.
+func (r *remote) registerMirrors(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&r.mirrors, "mirror", nil, "ask a mirror before a registry: REGISTRY=[http://]HOST[:PORT][/PREFIX]")
+}
+
+// options are the flags as the registry client wants them.
+func (r *remote) options(p *program) (registry.Options, error) {
+	o := registry.Options{Endpoints: endpoint.Options{Insecure: r.insecure, Notice: p.warn}}
+	var err error
+	if o.Endpoints.CertDirs, err = r.certDirs(); err != nil {
+		return o, err
+	}
+	for _, m := range r.mirrors {
+		domain, host, ok := strings.Cut(m, "=")
+		if !ok || domain == "" || host == "" {
+			return o, errdef.WithHint(errdef.Errorf(errdef.Invalid, "--mirror %q: it names no registry and mirror", m), "--mirror docker.io=mirror.example.org")
+		}
+		if o.Endpoints.Mirrors == nil {
+			o.Endpoints.Mirrors = map[string][]string{}
+		}
+		o.Endpoints.Mirrors[domain] = append(o.Endpoints.Mirrors[domain], host)
+	}
+	if o.Credentials, err = p.credentials(r.authFile); err != nil {
+		return o, err
+	}
+	for _, w := range o.Credentials.Warnings() {
+		p.warn(w)
+	}
+	return o, nil
+}
+
+// certDirs are those of --cert-dir, nil for the usual ones.
+func (r *remote) certDirs() ([]string, error) {
+	if r.certDir == "" {
+		return nil, nil
+	}
+	dir, err := filepath.Abs(r.certDir)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Invalid, "--cert-dir %q: %w", r.certDir, err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Invalid, "--cert-dir: %w", err)
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".crt" || ext == ".cert" || ext == ".key") {
+			err := errdef.Errorf(errdef.Invalid, "--cert-dir %q: the files in it are those of one registry, and their directory does not name it", r.certDir)
+			return nil, errdef.WithHint(err, "put them into a directory HOST[:PORT] there, as in certs.d: a key must not be shown to another registry")
+		}
+	}
+	return []string{dir}, nil
+}
+
+// platform reads --platform; "" is nil, the host's.
+func platform(s string) (*v1.Platform, error) {
+	if s == "" {
+		return nil, nil
+	}
+	p, err := manifest.ParsePlatform(s)
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// platformFlag is the value of --platform, checked when it is read.
+type platformFlag struct {
+	text string
+	p    *v1.Platform
+}
+
+func (f *platformFlag) String() string { return f.text }
+func (f *platformFlag) Type() string   { return "OS[/ARCH[/VARIANT]]" }
+func (f *platformFlag) Set(s string) error {
+	p, err := platform(s)
+	f.text, f.p = s, p
+	return err
+}
+
+// contentTrust refuses Docker's flag.
+func contentTrust(flags *pflag.FlagSet) {
+	refuse(flags, "disable-content-trust", "", refusedFlag{
+		reason: "signatures are not verified yet, so there is nothing to switch off", hint: "leave it away; digests are always verified", boolean: true,
+	})
+}
