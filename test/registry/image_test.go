@@ -26,7 +26,7 @@ import (
 )
 
 // serveHTTP serves on loopback until the test ends, and returns the address.
-func serveHTTP(t *testing.T, h http.Handler) string {
+func serveHTTP(t testing.TB, h http.Handler) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +39,7 @@ func serveHTTP(t *testing.T, h http.Handler) string {
 	return listener.Addr().String()
 }
 
-func parse(t *testing.T, name string) reference.Reference {
+func parse(t testing.TB, name string) reference.Reference {
 	t.Helper()
 	ref, err := reference.Parse(name)
 	if err != nil {
@@ -48,7 +48,7 @@ func parse(t *testing.T, name string) reference.Reference {
 	return ref
 }
 
-func openStore(t *testing.T) *store.Store {
+func openStore(t testing.TB) *store.Store {
 	t.Helper()
 	s, err := store.Open(filepath.Join(t.TempDir(), "store"))
 	if err != nil {
@@ -58,7 +58,7 @@ func openStore(t *testing.T) *store.Store {
 	return s
 }
 
-func put(t *testing.T, s *store.Store, mediaType string, data []byte) v1.Descriptor {
+func put(t testing.TB, s *store.Store, mediaType string, data []byte) v1.Descriptor {
 	t.Helper()
 	desc, err := s.Put(t.Context(), mediaType, data)
 	if err != nil && !errdef.Is(err, errdef.Exists) {
@@ -68,7 +68,7 @@ func put(t *testing.T, s *store.Store, mediaType string, data []byte) v1.Descrip
 	return desc
 }
 
-func encode(t *testing.T, v any) []byte {
+func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -78,7 +78,7 @@ func encode(t *testing.T, v any) []byte {
 }
 
 // layer makes a layer with one file of random bytes, which do not get smaller, and returns it with its diff id.
-func layer(t *testing.T, seed uint64, size int) ([]byte, digest.Digest) {
+func layer(t testing.TB, seed uint64, size int) ([]byte, digest.Digest) {
 	t.Helper()
 	content := make([]byte, size)
 	source := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
@@ -113,7 +113,7 @@ var forms = map[string]form{
 }
 
 // image puts an image of some layers into a store.
-func image(t *testing.T, s *store.Store, f form, seed uint64, sizes ...int) v1.Descriptor {
+func image(t testing.TB, s *store.Store, f form, seed uint64, sizes ...int) v1.Descriptor {
 	t.Helper()
 	m := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: f.manifest}
 	config := v1.Image{Platform: manifest.Host(), RootFS: v1.RootFS{Type: "layers"}}
@@ -127,7 +127,7 @@ func image(t *testing.T, s *store.Store, f form, seed uint64, sizes ...int) v1.D
 }
 
 // index puts an index of two images into a store.
-func index(t *testing.T, s *store.Store, f form, seed uint64) v1.Descriptor {
+func index(t testing.TB, s *store.Store, f form, seed uint64) v1.Descriptor {
 	t.Helper()
 	host := manifest.Host()
 	other := v1.Platform{OS: "linux", Architecture: "s390x"}
@@ -219,7 +219,7 @@ func fetchBlob(ctx context.Context, c *registry.Client, ref reference.Reference,
 }
 
 // whole checks that the store has all that desc needs, each with its digest.
-func whole(t *testing.T, s *store.Store, desc v1.Descriptor) {
+func whole(t testing.TB, s *store.Store, desc v1.Descriptor) {
 	t.Helper()
 	data, err := s.Bytes(desc.Digest, 1<<30)
 	if err != nil {
@@ -238,7 +238,7 @@ func whole(t *testing.T, s *store.Store, desc v1.Descriptor) {
 }
 
 // layers returns the layers of an image.
-func layers(t *testing.T, s *store.Store, desc v1.Descriptor) []v1.Descriptor {
+func layers(t testing.TB, s *store.Store, desc v1.Descriptor) []v1.Descriptor {
 	t.Helper()
 	data, err := s.Bytes(desc.Digest, manifest.MaxManifest)
 	if err != nil {

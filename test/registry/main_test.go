@@ -83,12 +83,12 @@ type server struct {
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
 
 // start starts a registry of the kind, with more lines for its configuration; `http` of it begins with its address.
-func start(t *testing.T, kind, http, more string) *server {
+func start(t testing.TB, kind, http, more string) *server {
 	t.Helper()
 	return startAt(t, kind, t.TempDir(), http, more)
 }
 
-func startAt(t *testing.T, kind, root, http, more string) *server {
+func startAt(t testing.TB, kind, root, http, more string) *server {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "config.yml")
 	text := fmt.Sprintf(`version: 0.1
@@ -207,7 +207,7 @@ func (c *counter) take() []string {
 }
 
 // client makes a client of ours that is quick to give up.
-func client(t *testing.T, o registry.Options) *registry.Client {
+func client(t testing.TB, o registry.Options) *registry.Client {
 	t.Helper()
 	if o.Limits == (transport.Limits{}) {
 		o.Limits = transport.Limits{Pause: 10 * time.Millisecond}
