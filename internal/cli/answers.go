@@ -141,6 +141,7 @@ func inspectImage(s *image.Service, name string, platform *v1.Platform) (inspect
 		},
 	}
 	out.VirtualSize = out.Size
+	out.Descriptor.Annotations = nil // the store's own
 	if t := img.Config.Created; t != nil {
 		out.Created = t.Format(time.RFC3339Nano)
 	}

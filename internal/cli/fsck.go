@@ -58,6 +58,7 @@ func (p *program) writeCheck(r *store.FsckReport, asJSON bool) error {
 		err = errdef.WithHint(err, "bulkhead image fsck --repair moves what is wrong out of the way; pulling brings it back")
 	}
 	if asJSON {
+		r.Problems, r.Partials = list(r.Problems), list(r.Partials)
 		if werr := format.Values(p.stdout(), "json", []any{r}); werr != nil {
 			return werr
 		}

@@ -145,9 +145,14 @@ func (p *program) say(err error) {
 	}
 }
 
-// line writes one line to standard error.
+// line writes one line to standard error, above what is moving on the terminal.
 func (p *program) line(text string) {
-	_, _ = io.WriteString(p.errs, printable.Text(strings.TrimRight(text, "\n"))+"\n")
+	write := func() { _, _ = io.WriteString(p.errs, printable.Text(strings.TrimRight(text, "\n"))+"\n") }
+	if d := p.display.Load(); d != nil {
+		d.Above(write)
+		return
+	}
+	write()
 }
 
 // longest bounds a message, in bytes: what a registry or an image says may stand in it.

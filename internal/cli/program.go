@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
@@ -26,7 +27,8 @@ type program struct {
 	args    []string // after the program's name
 	global  globals
 	began   time.Time
-	service *image.Service // nil until a command asks for images
+	service *image.Service                   // nil until a command asks for images
+	display atomic.Pointer[progress.Display] // nil: nothing is moving
 }
 
 // images opens the images. Registries are reached as remote says; nil is for commands that reach none.
@@ -111,14 +113,18 @@ func (p *program) progress(quiet bool) (show func(image.Progress), end func() er
 	if p.terminal() && os.Getenv("TERM") != "dumb" {
 		o.Size = func() (int, int) {
 			columns, rows, err := term.GetSize(int(p.out.f.Fd()))
-			if err != nil {
+			if err != nil || columns == 0 || rows == 0 {
 				return 80, 24
 			}
 			return columns, rows
 		}
 	}
 	d := progress.New(p.out, o)
-	return func(e image.Progress) { d.Show(progress.Event(e)) }, d.Close
+	p.display.Store(d)
+	return func(e image.Progress) { d.Show(progress.Event(e)) }, func() error {
+		p.display.Store(nil)
+		return d.Close()
+	}
 }
 
 // warn tells what ended nothing.

@@ -255,7 +255,11 @@ func (p *pull) download(ctx context.Context, in *store.Ingest, desc v1.Descripto
 	if beside != nil {
 		r = io.TeeReader(r, beside)
 	}
-	if _, err := io.Copy(in, &counting{Reader: r, n: start, total: desc.Size, id: short(desc.Digest), progress: p.progress}); err != nil {
+	progress := p.progress
+	if manifest.KindOf(desc.MediaType) == manifest.Config { // a small one before the layers, of which nobody wants to see a line
+		progress = nil
+	}
+	if _, err := io.Copy(in, &counting{Reader: r, n: start, total: desc.Size, id: short(desc.Digest), progress: progress}); err != nil {
 		return false, err
 	}
 	if err := in.Commit(ctx); err != nil {

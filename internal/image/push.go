@@ -56,6 +56,9 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions) (Pushed,
 	err = s.client.Push(ctx, ref, target, s.store, registry.PushOptions{
 		Mount: s.elsewhere(ref),
 		Progress: func(d v1.Descriptor, how registry.Outcome) {
+			if kind := manifest.KindOf(d.MediaType); kind == manifest.Config || kind == manifest.Manifest || kind == manifest.Index {
+				return // the line at the end tells of them
+			}
 			action := map[registry.Outcome]string{registry.Present: "Layer already exists", registry.Mounted: "Mounted", registry.Sent: "Pushed"}[how]
 			tell(progress, Progress{ID: short(d.Digest), Action: action, Current: d.Size, Total: d.Size})
 		},

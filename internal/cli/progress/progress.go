@@ -186,6 +186,20 @@ func (d *Display) write(s string) {
 	}
 }
 
+// Above lets f write to the terminal by another way, above what moves.
+func (d *Display) Above(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.drawn > 0 {
+		d.write("\x1b[" + strconv.Itoa(d.drawn) + "A\r\x1b[J")
+		d.drawn = 0
+	}
+	f()
+	if d.o.Size != nil && len(d.live) > 0 {
+		d.draw()
+	}
+}
+
 // Close shows the last of everything and reports whether something could not be written.
 func (d *Display) Close() error {
 	d.mu.Lock()
