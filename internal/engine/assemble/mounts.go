@@ -1,0 +1,133 @@
+package assemble
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/rootfs"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// dangerous are sources that are the host itself, for whoever may write there: recorded, and refused by a policy.
+var dangerous = []string{"/", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/run", "/var", "/var/run", "/var/lib", "/root", "/home"}
+
+// tmpfsDefault are the options of a tmpfs, before those of the caller; as Docker's.
+var tmpfsDefault = []string{"noexec", "nosuid", "nodev"}
+
+// mounts adds what was asked for to the level's own mounts, and the engine's files. A mount of the caller's takes the place of one of the level's.
+func (b *build) mounts() error {
+	h, s := &b.r.Host, b.spec
+	if h.ShmSize < 0 {
+		return errdef.Errorf(errdef.Invalid, "shm-size %d: wants a positive number of bytes", h.ShmSize)
+	}
+	for i := range s.Mounts {
+		if m := &s.Mounts[i]; m.Destination == "/dev/shm" && h.ShmSize > 0 {
+			for j, o := range m.Options {
+				if strings.HasPrefix(o, "size=") {
+					m.Options[j] = "size=" + strconv.FormatInt(h.ShmSize, 10)
+				}
+			}
+		}
+	}
+	if h.IpcMode == "host" {
+		b.replace(specs.Mount{Destination: "/dev/shm", Type: "bind", Source: "/dev/shm", Options: []string{"rbind", "nosuid", "nodev", "noexec"}})
+	}
+	if h.Privileged {
+		b.writable("/sys")
+		b.writable("/sys/fs/cgroup")
+	}
+	for i := range b.r.Facts.Files {
+		if f := &b.r.Facts.Files[i]; !slices.ContainsFunc(b.r.Points, func(p Point) bool { return p.Destination == f.Destination }) {
+			s.Mounts = append(s.Mounts, b.idmapped(f, bindMount(f)))
+		}
+	}
+	for i := range b.r.Points {
+		if err := b.point(&b.r.Points[i]); err != nil {
+			return errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%s: %w", b.r.Points[i].Flag, err), errdef.Hint(err))
+		}
+	}
+	return nil
+}
+
+// replace puts a mount in the place of the one with its destination, or behind all.
+func (b *build) replace(m specs.Mount) {
+	b.spec.Mounts = slices.DeleteFunc(b.spec.Mounts, func(old specs.Mount) bool { return old.Destination == m.Destination })
+	b.spec.Mounts = append(b.spec.Mounts, m)
+}
+
+// writable takes ro from one of the level's mounts.
+func (b *build) writable(dest string) {
+	for i := range b.spec.Mounts {
+		if m := &b.spec.Mounts[i]; m.Destination == dest {
+			m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return o == "ro" })
+		}
+	}
+}
+
+func (b *build) point(p *Point) error {
+	switch p.Type {
+	case mount.TypeTmpfs:
+		options := slices.Clone(tmpfsDefault)
+		for _, o := range p.Options {
+			if o == "rw" || o == "" {
+				continue
+			}
+			options = slices.DeleteFunc(options, func(d string) bool { return d == "no"+o })
+			options = append(options, o)
+		}
+		if _, err := rootfs.ParseOptions("tmpfs", options); err != nil {
+			return err
+		}
+		b.replace(specs.Mount{Destination: p.Destination, Type: "tmpfs", Source: "tmpfs", Options: options})
+		return nil
+	case mount.TypeBind:
+		if err := b.source(p); err != nil {
+			return err
+		}
+	case mount.TypeVolume:
+		if p.Source == "" {
+			return errdef.Errorf(errdef.Internal, "the volume has no directory")
+		}
+	}
+	if p.Relabel != NoRelabel {
+		b.out.Relabel = append(b.out.Relabel, *p)
+	}
+	if p.Chown {
+		b.out.Chown = append(b.out.Chown, *p)
+	}
+	b.replace(b.idmapped(p, bindMount(p)))
+	return nil
+}
+
+// source looks at the source of a bind mount.
+func (b *build) source(p *Point) error {
+	if b.r.Facts.Source != nil && !b.r.Facts.Source(p.Source) {
+		if !p.Make {
+			return errdef.Errorf(errdef.Invalid, "bind source path does not exist: %s", p.Source)
+		}
+		b.out.Make = append(b.out.Make, p.Source)
+	}
+	if !p.ReadOnly && slices.Contains(dangerous, p.Source) {
+		b.weaker("volume "+p.Source, "the host: whoever may write there is outside")
+	}
+	if strings.HasSuffix(p.Source, "docker.sock") || strings.HasSuffix(p.Source, "bulkhead.sock") || strings.HasSuffix(p.Source, "podman.sock") || strings.HasSuffix(p.Source, "containerd.sock") {
+		b.weaker("volume "+p.Source, "the host: whoever speaks to an engine's socket can start any container")
+	}
+	if p.Suid || p.Dev {
+		b.weaker("volume "+p.Source, "that device nodes or set-user-id files of the source count for nothing")
+	}
+	return nil
+}
+
+// idmapped has the files of a source shown with the container's ids: what belongs to root there belongs to root inside, who is nobody outside.
+func (b *build) idmapped(p *Point, m specs.Mount) specs.Mount {
+	if !b.userNS || !p.Idmap || b.r.Facts.Rootless {
+		return m
+	}
+	m.Options = append(m.Options, "idmap")
+	m.UIDMappings, m.GIDMappings = slices.Clone(b.spec.Linux.UIDMappings), slices.Clone(b.spec.Linux.GIDMappings)
+	return m
+}

@@ -1,0 +1,119 @@
+package assemble
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// namespaces decides which of them are the container's own, the host's, or another container's.
+func (b *build) namespaces() error {
+	h := &b.r.Host
+	if err := b.network(string(h.NetworkMode)); err != nil {
+		return err
+	}
+	for _, n := range []struct {
+		flag, mode string
+		kind       specs.LinuxNamespaceType
+		own        []string // words for a namespace of one's own
+		lost       string
+	}{
+		{"pid", string(h.PidMode), specs.PIDNamespace, []string{"", "private"}, "that the host's processes are out of sight and reach"},
+		{"ipc", string(h.IpcMode), specs.IPCNamespace, []string{"", "private", "shareable", "none"}, "that the host's shared memory and queues are out of reach"},
+		{"uts", string(h.UTSMode), specs.UTSNamespace, []string{"", "private"}, "a host name of its own"},
+		{"cgroupns", string(h.CgroupnsMode), specs.CgroupNamespace, []string{"", "private"}, "that the names of the host's cgroups are out of sight"},
+	} {
+		if slices.Contains(n.own, n.mode) {
+			continue
+		}
+		if err := b.share(n.flag, n.mode, n.kind, n.lost); err != nil {
+			return err
+		}
+	}
+	if h.IpcMode == "none" {
+		b.spec.Mounts = slices.DeleteFunc(b.spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/shm" })
+	}
+	return b.userNamespace(string(h.UsernsMode))
+}
+
+// share gives a container the host's namespace or that of another container.
+func (b *build) share(flag, mode string, kind specs.LinuxNamespaceType, lost string) error {
+	l := b.spec.Linux
+	other, joins := strings.CutPrefix(mode, "container:")
+	path, byPath := strings.CutPrefix(mode, "ns:")
+	switch {
+	case mode == "host":
+		l.Namespaces = slices.DeleteFunc(l.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+	case joins && other != "":
+		if b.r.Facts.Namespace == nil {
+			return errdef.Errorf(errdef.Unsupported, "%s=%s: this engine has no other containers", flag, mode)
+		}
+		var err error
+		if path, err = b.r.Facts.Namespace(other, kind); err != nil {
+			return err
+		}
+		b.join(kind, path)
+		lost = strings.Replace(lost, "the host's", "container "+other+"'s", 1)
+	case byPath && strings.HasPrefix(path, "/"):
+		b.join(kind, path)
+	default:
+		err := errdef.Errorf(errdef.Invalid, "%s=%.64q: there is no such mode", flag, mode)
+		return errdef.WithHint(err, "private, host, container:NAME")
+	}
+	b.weaker(flag+"="+mode, lost)
+	return nil
+}
+
+func (b *build) join(kind specs.LinuxNamespaceType, path string) {
+	for i := range b.spec.Linux.Namespaces {
+		if b.spec.Linux.Namespaces[i].Type == kind {
+			b.spec.Linux.Namespaces[i].Path = path
+			return
+		}
+	}
+	b.spec.Linux.Namespaces = append(b.spec.Linux.Namespaces, specs.LinuxNamespace{Type: kind, Path: path})
+}
+
+// network: none and host are the specification's business; all else is a network of the engine's, which fills the namespace.
+func (b *build) network(mode string) error {
+	switch {
+	case mode == "host":
+		b.spec.Linux.Sysctl = map[string]string{}
+		return b.share("network", mode, specs.NetworkNamespace, "that the host's network, its loopback services and abstract sockets are out of reach")
+	case strings.HasPrefix(mode, "container:"), strings.HasPrefix(mode, "ns:"):
+		b.spec.Linux.Sysctl = map[string]string{}
+		return b.share("network", mode, specs.NetworkNamespace, "a network of its own")
+	}
+	return nil
+}
+
+// userNamespace: on by default, with a range of ids that no other container has.
+func (b *build) userNamespace(mode string) error {
+	l, h := b.spec.Linux, &b.r.Host
+	b.userNS = hasNamespace(b.spec, specs.UserNamespace)
+	if mode == "" && h.Privileged {
+		mode = "host"
+	}
+	switch {
+	case mode == "", mode == "private", mode == "auto", mode == "nomap":
+	case mode == "host":
+		l.Namespaces = slices.DeleteFunc(l.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+		l.UIDMappings, l.GIDMappings, b.userNS = nil, nil, false
+		if !h.Privileged {
+			b.weaker("userns=host", "that root inside is nobody outside")
+		}
+	case strings.HasPrefix(mode, "container:"):
+		return errdef.Errorf(errdef.Unsupported, "userns=%s: joining the user namespace of another container is not supported", mode)
+	case mode == "keep-id", strings.HasPrefix(mode, "keep-id:"), strings.HasPrefix(mode, "auto:"), strings.HasPrefix(mode, "ns:"):
+		return errdef.Errorf(errdef.Unsupported, "userns=%s is not supported yet", mode)
+	default:
+		err := errdef.Errorf(errdef.Invalid, "userns=%.64q: there is no such mode", mode)
+		return errdef.WithHint(err, "host, or leave it away for a range of the container's own")
+	}
+	if h.Privileged {
+		b.weaker("privileged", "nearly everything: all capabilities and devices, no filter, no masks, no security module; root inside is root outside")
+	}
+	return nil
+}
