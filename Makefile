@@ -125,7 +125,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 bench: build ## start, exec and remove containers, beside runc, crun and bubblewrap; COUNT=30 rounds
 	$(GO) run ./bench -n $(COUNT)
 
-bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArmor (COUNT=5 rounds)
+bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArmor (COUNT=4 rounds)
 	$(LAB) bench $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
 
 bench-image: build ## pull a gigabyte and a hundred layers, beside podman and skopeo (COUNT rounds)

@@ -26,7 +26,7 @@ var benchBoots = []struct {
 // runBench is `lab bench`: the program of bench/ with the image's runc and crun, in one machine after the other.
 func runBench(ctx context.Context, args []string) (int, error) {
 	flags := flag.NewFlagSet("lab bench", flag.ExitOnError)
-	rounds := flags.Int("n", 5, "rounds of each comparison, which take some ten seconds")
+	rounds := flags.Int("n", 4, "rounds of each comparison, which take some ten seconds")
 	only := flags.String("only", "", "KERNEL/LSM/INIT, instead of all")
 	_ = flags.Parse(args)
 	p, err := newPayload(ctx)
