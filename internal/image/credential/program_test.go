@@ -3,8 +3,10 @@ package credential
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,10 +109,10 @@ func TestBadHelpers(t *testing.T) {
 		"fails":   {"echo secret; echo secret >&2; exit 3", errdef.Unavailable, "exit status 3"},
 		"no JSON": {"echo secret", errdef.Invalid, "no JSON"},
 		"endless": {"exec cat /dev/zero", errdef.Invalid, "more than 1048576 bytes"},
-		"hangs":   {"sleep 60 & sleep 60", errdef.Timeout, "no answer"},
+		"hangs":   {"sleep 60 & echo $! >$0.child; sleep 60", errdef.Timeout, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			install(t, "bad", "#!/bin/sh\n"+c.text+"\n")
+			dir := install(t, "bad", "#!/bin/sh\n"+c.text+"\n")
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			if c.kind != errdef.Timeout {
 				cancel()
@@ -124,6 +126,15 @@ func TestBadHelpers(t *testing.T) {
 			}
 			if d := time.Since(start); d > 10*time.Second {
 				t.Errorf("it took %v", d)
+			}
+			if text, err := os.ReadFile(filepath.Join(dir, helperPrefix+"bad.child")); err == nil {
+				child, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+				stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child)) // killed, it may wait for whoever is init here
+				if fields := strings.Fields(string(stat)); len(fields) > 2 && fields[2] != "Z" {
+					t.Errorf("its child %d lives: %s", child, stat)
+				}
+			} else if c.kind == errdef.Timeout {
+				t.Error(err)
 			}
 		})
 	}
