@@ -106,18 +106,18 @@ func notHere(name string) error {
 	return errdef.WithHint(errdef.Errorf(errdef.NotFound, "image %q: it is not here", name), "bulkhead pull "+name)
 }
 
-// named returns the image of a reference. One with a digest is found under any name of its repository that points there.
+// named returns the image of a reference. One with a digest is found under any name of its repository that points there, and a name is no proof of it.
 func (s *Service) named(ref reference.Reference, platform *v1.Platform) (*Image, error) {
 	tags, err := s.store.Tags()
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range tags {
-		if t.Name == ref.String() {
-			return s.complete(tags, t.Descriptor, platform)
-		}
-	}
 	if ref.Digest == "" {
+		for _, t := range tags {
+			if t.Name == ref.String() {
+				return s.complete(tags, t.Descriptor, platform)
+			}
+		}
 		return nil, notHere(ref.Familiar())
 	}
 	for _, t := range tags {

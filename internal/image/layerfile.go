@@ -52,8 +52,15 @@ func (l *loading) storeFile(ctx context.Context, f *os.File) (v1.Descriptor, err
 
 // name unpacks what was loaded and gives the names.
 func (l *loading) name(ctx context.Context, targets []target, progress func(Progress)) ([]Loaded, error) {
+	refs := make([][]reference.Reference, len(targets))
+	for i, t := range targets {
+		var err error
+		if refs[i], err = t.references(); err != nil {
+			return nil, err
+		}
+	}
 	var out []Loaded
-	for _, t := range targets {
+	for i, t := range targets {
 		if err := l.lease.Add(ctx, t.desc.Digest); err != nil {
 			return out, err
 		}
@@ -64,16 +71,8 @@ func (l *loading) name(ctx context.Context, targets []target, progress func(Prog
 		if err := l.Unpack(ctx, img, progress); err != nil {
 			return out, err
 		}
-		if len(t.names) == 0 { // without a name it would be garbage at once
-			t.names = []string{"localhost/loaded@" + t.desc.Digest.String()}
-		}
-		for _, n := range t.names {
-			ref, err := reference.Parse(n)
-			if err != nil {
-				return out, errdef.Errorf(errdef.Invalid, "archive: %w", err)
-			}
-			by := store.Event{Action: "load", Digest: t.desc.Digest}
-			if err := l.store.Tag(ctx, ref.String(), t.desc, by); err != nil {
+		for _, ref := range refs[i] {
+			if err := l.give(ctx, ref, t.desc, progress); err != nil {
 				return out, err
 			}
 			one := Loaded{Image: img}
@@ -84,4 +83,35 @@ func (l *loading) name(ctx context.Context, targets []target, progress func(Prog
 		}
 	}
 	return out, nil
+}
+
+// references reads the names of a target. Whoever asks for a digest wants this content and no other, so the name of another digest is refused. Without a name
+// the image would be garbage at once: it gets that of its digest.
+func (t *target) references() ([]reference.Reference, error) {
+	if len(t.names) == 0 {
+		return []reference.Reference{{Domain: "localhost", Path: "loaded", Digest: t.desc.Digest}}, nil
+	}
+	var out []reference.Reference
+	for _, n := range t.names {
+		ref, err := reference.Parse(n)
+		if err != nil {
+			return nil, errdef.Errorf(errdef.Invalid, "archive: %w", err)
+		}
+		if ref.Digest != "" && ref.Digest != t.desc.Digest {
+			return nil, errdef.Errorf(errdef.Invalid, "archive: the name %s is of another content: the image has digest %s", ref.Familiar(), t.desc.Digest)
+		}
+		if ref.Tag != "" {
+			ref.Digest = ""
+		}
+		out = append(out, ref)
+	}
+	return out, nil
+}
+
+// give gives a name, and says from whom it took it.
+func (l *loading) give(ctx context.Context, ref reference.Reference, desc v1.Descriptor, progress func(Progress)) error {
+	if old, err := l.named(ref, nil); err == nil && old.Target.Digest != desc.Digest {
+		tell(progress, Progress{Action: "The image " + ref.Familiar() + " already exists, renaming the old one with ID " + old.ID.String() + " to empty string"})
+	}
+	return l.store.Tag(ctx, ref.String(), desc, store.Event{Action: "load", Digest: desc.Digest})
 }

@@ -40,7 +40,7 @@ type Loaded struct {
 }
 
 // Load takes the images of an archive: what `docker save`, `podman save` and skopeo write (docker-archive, oci-archive), plain or compressed with gzip or
-// zstd. Names in it are given; a name that stood for another image moves.
+// zstd. Names in it are given; a name that stood for another image moves, which progress tells.
 func (s *Service) Load(ctx context.Context, r io.Reader, progress func(Progress)) ([]Loaded, error) {
 	lease, err := s.store.Lease(ctx, "load")
 	if err != nil {

@@ -1,0 +1,106 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/bulkhead-engine/bulkhead/internal/image/store"
+)
+
+// archive makes a tar archive of files in this order.
+func archive(t testing.TB, files ...any) *bytes.Buffer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := 0; i < len(files); i += 2 {
+		var data []byte
+		switch x := files[i+1].(type) {
+		case []byte:
+			data = x
+		case string:
+			data = []byte(x)
+		default:
+			var err error
+			if data, err = json.Marshal(x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: files[i].(string), Mode: 0o644, Size: int64(len(data))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+// TestLoadStealsNoDigest: an archive cannot give its image the name of another content, by which that is asked for so that nothing else comes.
+func TestLoadStealsNoDigest(t *testing.T) {
+	ctx, s := context.Background(), open(t, "")
+	good, err := s.Import(ctx, bytes.NewReader(rootfs(t, 1, 1, 10)), "good", image.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	evil, err := s.Import(ctx, bytes.NewReader(rootfs(t, 2, 1, 10)), "evil", image.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := "good@" + good.Target.Digest.String()
+	m := evil.Target
+	m.Annotations = map[string]string{"io.containerd.image.name": pinned}
+	docker := map[string]any{"Config": "c", "RepoTags": []string{pinned}, "Layers": []string{}}
+	for what, a := range map[string]*bytes.Buffer{
+		"index":  archive(t, "index.json", map[string]any{"schemaVersion": 2, "manifests": []any{m}}),
+		"docker": archive(t, "manifest.json", []any{docker}, "c", `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`),
+	} {
+		if _, err := s.Load(ctx, a, nil); !errdef.Is(err, errdef.Invalid) || !strings.Contains(err.Error(), "another content") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// Nor is a name believed that another tool has put into the directory.
+	if err := s.Store().Tag(ctx, "docker.io/library/"+pinned, evil.Target, store.Event{Action: "tag"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, policy := range []image.Policy{image.Missing, image.Never} {
+		if got, err := s.Pull(ctx, pinned, image.PullOptions{Policy: policy}); err != nil || got.ID != good.ID {
+			t.Errorf("%s is %v, %v", pinned, got, err)
+		}
+	}
+}
+
+// TestLoadTakesNames: a name that an archive takes from another image is said.
+func TestLoadTakesNames(t *testing.T) {
+	ctx, a, b := context.Background(), open(t, ""), open(t, "")
+	var old *image.Image
+	for i, s := range []*image.Service{a, b} {
+		var err error
+		if old, err = s.Import(ctx, bytes.NewReader(rootfs(t, uint64(i), 1, 10)), "app:1", image.ImportOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var saved bytes.Buffer
+	if err := a.Save(ctx, []string{"app:1"}, &saved); err != nil {
+		t.Fatal(err)
+	}
+	data := saved.Bytes()
+	for again := range 2 {
+		words := ""
+		if _, err := b.Load(ctx, bytes.NewReader(data), func(p image.Progress) { words += p.Action + "\n" }); err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Contains(words, "The image app:1 already exists, renaming the old one with ID "+old.ID.String())
+		if said != (again == 0) {
+			t.Errorf("load %d: %s", again, words)
+		}
+	}
+}
