@@ -149,10 +149,7 @@ func (t *Transport) follow(ctx context.Context, r Request) (*http.Response, erro
 		resp, err := t.send(ctx, r, from, at, header)
 		if err != nil && at.Scheme == "https" && t.speaksPlain(at, err) {
 			t.Set.SetPlain(at.Host)
-			if hops == 0 {
-				origin.Scheme = "http" // at is it
-			}
-			at.Scheme = "http"
+			at.Scheme = "http" // of origin too, where at is it
 			continue
 		}
 		if err != nil {
