@@ -21,6 +21,8 @@ type summary struct {
 	SharedSize  int64             `json:"SharedSize"` // -1: not computed
 	Containers  int64             `json:"Containers"`
 	Labels      map[string]string `json:"Labels"`
+
+	at time.Time // Created, to the nanosecond
 }
 
 // inspection is an image as `GET /images/NAME/json` has it.
@@ -109,17 +111,18 @@ func list[T any](s []T) []T {
 	return s
 }
 
-func created(img *image.Image) int64 {
+// createdAt is when an image was made, the beginning of 1970 if it does not say.
+func createdAt(img *image.Image) time.Time {
 	if t := img.Config.Created; t != nil && t.Unix() > 0 {
-		return t.Unix()
+		return *t
 	}
-	return 0
+	return time.Unix(0, 0)
 }
 
 func summarize(s *image.Service, img *image.Image) summary {
 	return summary{
-		ID: img.ID.String(), RepoTags: list(img.RepoTags()), RepoDigests: list(repoDigests(img)), Created: created(img), Size: s.Size(img), SharedSize: -1,
-		Containers: -1, Labels: img.Config.Config.Labels,
+		ID: img.ID.String(), RepoTags: list(img.RepoTags()), RepoDigests: list(repoDigests(img)), Created: createdAt(img).Unix(), Size: s.Size(img), SharedSize: -1,
+		Containers: -1, Labels: img.Config.Config.Labels, at: createdAt(img),
 	}
 }
 

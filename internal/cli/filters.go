@@ -70,8 +70,8 @@ func (f *filters) compile(s *image.Service) (func(*summary) bool, error) {
 			if err != nil {
 				return nil, errdef.Errorf(errdef.KindOf(err), "filter %s: %w", key, err)
 			}
-			at := created(img)
-			tests = append(tests, func(s *summary) bool { return younger && s.Created > at || !younger && s.Created < at })
+			at := createdAt(img)
+			tests = append(tests, func(s *summary) bool { return younger && s.at.After(at) || !younger && s.at.Before(at) })
 		}
 	}
 	until, err := f.until()
@@ -115,14 +115,18 @@ func keepNames(s *summary, patterns []string) bool {
 	return len(s.RepoTags)+len(s.RepoDigests) > 0
 }
 
-// matches is Docker's FamiliarMatch, and lets the whole name match as well.
+// matches is Docker's FamiliarMatch: patterns are for names as people write them. A name without a wildcard may be written in any way.
 func matches(pattern string, ref reference.Reference) bool {
-	for _, name := range []string{ref.Familiar(), familiarRepository(ref), ref.String(), ref.Repository()} {
+	for _, name := range []string{ref.Familiar(), familiarRepository(ref)} {
 		if ok, _ := path.Match(pattern, name); ok {
 			return true
 		}
 	}
-	return false
+	if strings.ContainsAny(pattern, `*?[\`) {
+		return false
+	}
+	other, err := reference.Parse(pattern)
+	return err == nil && other.Repository() == ref.Repository() && (other.Digest == "" && !tagged(pattern, other) || other.Identifier() == ref.Identifier())
 }
 
 // until are the tests of the filter: older than a duration, or than a time.
@@ -133,7 +137,7 @@ func (f *filters) until() ([]func(*summary) bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, func(s *summary) bool { return s.Created < at.Unix() })
+		out = append(out, func(s *summary) bool { return s.at.Before(at) })
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -102,6 +103,7 @@ func allTags(ctx context.Context, s *image.Service, name string) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(tags)
 	var out []string
 	for _, t := range tags {
 		one, err := ref.WithTag(t)

@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/test/built"
+)
+
+var (
+	strict  = os.Getenv("BULKHEAD_TEST_STRICT") != ""
+	program string // bulkhead, with bulkhead-unpack beside
+)
+
+func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+
+func runAll(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "bulkhead-cli-")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, name := range []string{"bulkhead", "bulkhead-unpack"} {
+		if err := built.Program(filepath.Join(dir, name), "./cmd/"+name); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	program = filepath.Join(dir, "bulkhead")
+	code := m.Run()
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), "/TestCLI") {
+		fmt.Println("left behind: a mount", err)
+		code = 1
+	}
+	return code
+}
+
+// need skips, or with BULKHEAD_TEST_STRICT fails, where a program is not installed.
+func need(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if strict {
+			t.Fatalf("%s is not installed: test/install does that", name)
+		}
+		t.Skipf("%s is not installed", name)
+	}
+	return path
+}
+
+// An engine is a root with a home.
+type engine struct {
+	testing.TB
+	root, home string
+	env        []string
+}
+
+func newEngine(t testing.TB) *engine {
+	t.Helper()
+	e := &engine{TB: t, root: filepath.Join(t.TempDir(), "root"), home: t.TempDir()}
+	e.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.home, "XDG_RUNTIME_DIR=" + e.home, "TERM=xterm", "TZ=UTC"}
+	t.Cleanup(func() { e.try("image", "umount", "--all") })
+	return e
+}
+
+// A result is what a command left.
+type result struct {
+	out, err string
+	code     int
+}
+
+// command makes a command of the engine. It is killed after a minute.
+func (e *engine) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, append([]string{"--root", e.root}, args...)...)
+	cmd.Env = e.env
+	cmd.Dir = e.home
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// try runs a command.
+func (e *engine) try(args ...string) result { return e.feed(nil, args...) }
+
+// feed runs a command with standard input.
+func (e *engine) feed(in []byte, args ...string) result {
+	e.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := e.command(ctx, args...)
+	cmd.Stdin = bytes.NewReader(in)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	code := status(e, cmd.Run())
+	return result{out.String(), errs.String(), code}
+}
+
+// status is the exit status, as a shell has it.
+func status(t testing.TB, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &exit):
+		t.Fatal(err)
+	case exit.ExitCode() < 0:
+		return 128 + int(exit.Sys().(syscall.WaitStatus).Signal())
+	}
+	return exit.ExitCode()
+}
+
+// ok runs a command that must work and returns its standard output.
+func (e *engine) ok(args ...string) string {
+	e.Helper()
+	r := e.try(args...)
+	if r.code != 0 {
+		e.Fatalf("bulkhead %s: exit %d\n%s%s", strings.Join(args, " "), r.code, r.out, r.err)
+	}
+	return r.out
+}
+
+// fails runs a command that must end with the status and say each of the texts.
+func (e *engine) fails(code int, args []string, texts ...string) result {
+	e.Helper()
+	r := e.try(args...)
+	e.said(r, code, "bulkhead "+strings.Join(args, " "), texts...)
+	return r
+}
+
+func (e *engine) said(r result, code int, what string, texts ...string) {
+	e.Helper()
+	if r.code != code {
+		e.Errorf("%s: exit %d, want %d\n%s%s", what, r.code, code, r.out, r.err)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.err, text) {
+			e.Errorf("%s: said %q, want %q", what, r.err, text)
+		}
+	}
+	for _, line := range strings.Split(strings.TrimSuffix(r.err, "\n"), "\n") {
+		if line != "" && !strings.HasPrefix(line, "bulkhead: ") && !strings.HasPrefix(line, "hint: ") {
+			e.Errorf("%s: a line of another style: %q", what, line)
+		}
+	}
+}
+
+// clean checks that the store has no fault.
+func (e *engine) clean() {
+	e.Helper()
+	if r := e.try("image", "fsck"); r.code != 0 || !strings.Contains(r.out, " 0 problems") {
+		e.Errorf("fsck: exit %d\n%s%s", r.code, r.out, r.err)
+	}
+}
+
+// registry starts Debian's registry for the time of a test, with more lines of configuration, and returns its address.
+func registry(t testing.TB, more string) string {
+	t.Helper()
+	path := need(t, "docker-registry")
+	config := filepath.Join(t.TempDir(), "config.yml")
+	text := fmt.Sprintf("version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: 127.0.0.1:0\n%s",
+		t.TempDir(), more)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "serve", config)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = log.Close()
+	})
+	listening := regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
+	for range 400 {
+		b, _ := os.ReadFile(log.Name())
+		if m := listening.FindSubmatch(b); m != nil {
+			return string(m[1])
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b, _ := os.ReadFile(log.Name())
+	t.Fatalf("the registry does not come up: %s", b)
+	return ""
+}
+
+// peer runs another program with a home of its own.
+func peer(t testing.TB, args ...string) string {
+	t.Helper()
+	path := need(t, args[0])
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	home := t.TempDir()
+	cmd := exec.CommandContext(ctx, path, args[1:]...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_RUNTIME_DIR=" + home}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// skopeo runs skopeo.
+func skopeo(t testing.TB, args ...string) string {
+	t.Helper()
+	return peer(t, append([]string{"skopeo", "--insecure-policy"}, args...)...)
+}
