@@ -224,7 +224,7 @@ func TestRegistryDies(t *testing.T) {
 		w := newWire(t, s.host, func() int { return -1 })
 		ref := parse(t, w.host+"/x:1")
 		o := named(w.host)
-		o.Limits = transport.Limits{Pause: 50 * time.Millisecond, Retries: 6}
+		o.Limits = transport.Limits{Pause: 100 * time.Millisecond, Retries: -1} // so that it is the blob that waits
 		c := client(t, o)
 		if err := c.Push(t.Context(), ref, desc, here, registry.PushOptions{}); err != nil {
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func TestRegistryDies(t *testing.T) {
 		w.cut()
 		back := make(chan *server, 1)
 		go func() {
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(time.Second)
 			again := startAt(t, kind, root, "", "")
 			w.to.Store(&again.host)
 			back <- again

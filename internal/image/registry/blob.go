@@ -166,12 +166,9 @@ func (b *Blob) end() error {
 	return io.EOF
 }
 
-// resume opens the rest after a break.
+// resume opens the rest after a break. A registry that is away for a while is waited for.
 func (b *Blob) resume(why error) error {
 	b.body.Close()
-	if b.ctx.Err() != nil {
-		return errdef.Errorf(errdef.Timeout, "at byte %d of %d: %w", b.offset, b.desc.Size, context.Cause(b.ctx))
-	}
 	if why == io.EOF {
 		why = io.ErrUnexpectedEOF
 	}
@@ -179,21 +176,31 @@ func (b *Blob) resume(why error) error {
 		b.breaks = 0
 	}
 	b.since = 0
-	b.breaks++
-	if b.breaks > maxResumes {
-		kind := errdef.KindOf(why)
-		if kind == errdef.Internal {
-			kind = errdef.Unavailable
+	first := why.Error()
+	for {
+		if b.ctx.Err() != nil {
+			return errdef.Errorf(errdef.Timeout, "at byte %d of %d: %w", b.offset, b.desc.Size, context.Cause(b.ctx))
 		}
-		return errdef.WithHint(errdef.Errorf(kind, "broke off %d times, at last at byte %d of %d: %w", b.breaks, b.offset, b.desc.Size, why), "pull again: what is there is kept")
+		b.breaks++
+		if b.breaks > maxResumes {
+			kind := errdef.KindOf(why)
+			if kind == errdef.Internal {
+				kind = errdef.Unavailable
+			}
+			return errdef.WithHint(errdef.Errorf(kind, "broke off %d times, at last at byte %d of %d: %w", b.breaks, b.offset, b.desc.Size, why), "pull again: what is there is kept")
+		}
+		if err := b.client.transport.Pause(b.ctx, b.breaks); err != nil {
+			continue // the context is over
+		}
+		err := b.open()
+		if err == nil {
+			return nil
+		}
+		why = errdef.Errorf(errdef.KindOf(err), "resume at byte %d of %d after %q: %w", b.offset, b.desc.Size, first, err)
+		if !errdef.Is(err, errdef.Unavailable) && !errdef.Is(err, errdef.Timeout) {
+			return why
+		}
 	}
-	if err := b.client.transport.Pause(b.ctx, b.breaks); err != nil {
-		return err
-	}
-	if err := b.open(); err != nil {
-		return errdef.Errorf(errdef.KindOf(err), "resume at byte %d of %d after %q: %w", b.offset, b.desc.Size, why.Error(), err)
-	}
-	return nil
 }
 
 // Reject says that the bytes were not those of the digest. A mirror that sent them is left alone from now on, so that the next try goes elsewhere; it reports
