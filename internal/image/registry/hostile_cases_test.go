@@ -54,6 +54,15 @@ func bodies() []hostile {
 		}, fetch, errdef.Invalid, "asked for the bytes from 3 of 300000"},
 		{"slow body of a manifest", func(_ *lair, w http.ResponseWriter, r *http.Request) { drip(w, r) }, resolve, errdef.Timeout, "less than 16384 bytes in 300ms"},
 		{"slow body of a blob", func(_ *lair, w http.ResponseWriter, r *http.Request) { drip(w, r) }, fetch, errdef.Timeout, "less than 16384 bytes in 300ms"},
+		{"a manifest that comes just fast enough", func(_ *lair, w http.ResponseWriter, r *http.Request) {
+			for range 100 {
+				if _, err := io.WriteString(w, strings.Repeat(" ", 20_000)); err != nil || r.Context().Err() != nil {
+					return
+				}
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(100 * time.Millisecond)
+			}
+		}, resolve, errdef.Timeout, "not all of the answer in 1.2s"},
 		{"slow header", func(_ *lair, w http.ResponseWriter, r *http.Request) {
 			raw(w, func(c net.Conn) {
 				for _, b := range []byte("HTTP/1.1 200 OK\r\nX-Slow: " + strings.Repeat("a", 60)) {

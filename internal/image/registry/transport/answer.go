@@ -30,6 +30,9 @@ func ReadAll(resp *http.Response, most int64) ([]byte, error) {
 	if resp.ContentLength > most {
 		return nil, tooLong(resp, most)
 	}
+	if body, ok := resp.Body.(*receiving); ok {
+		defer body.within(wholeFactor * body.stall)()
+	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
 		return nil, err

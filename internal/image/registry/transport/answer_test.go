@@ -118,7 +118,7 @@ func TestDrip(t *testing.T) {
 		}
 		writer.CloseWithError(context.Cause(ctx))
 	}()
-	body := &receiving{body: reader, watch: w, stall: 500 * time.Millisecond, method: "GET", at: at}
+	body := &receiving{ctx: ctx, body: reader, watch: w, stall: 500 * time.Millisecond, method: "GET", at: at}
 	defer body.Close()
 	p, n := make([]byte, 100), 0
 	for {

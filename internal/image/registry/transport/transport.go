@@ -10,7 +10,7 @@
 //   - It follows redirects itself, MaxRedirects at most, each asked of endpoint.Set.Check. Authorization goes to the origin of the request (scheme, host and
 //     port) and nowhere else, whatever the redirect; there is no cookie and no Referer. What has a body is not led to another origin.
 //   - A server has Limits.Answer to begin its answer after the last byte that it took, and in the body Limits.Stall for each MinProgress bytes. Only the time in which
-//     we wait for the server counts; a slow reader harms nobody.
+//     we wait for the server counts; a slow reader harms nobody. What ReadAll reads has wholeFactor times as long for all of it.
 //   - What broke on the way, 408, 429 and 5xx are tried again, Limits.Retries times, after a growing, random pause or what Retry-After says. One that
 //     says more than Limits.MaxWait ends it at once.
 //   - No content encoding is asked for, and an answer that has one is refused: a blob has the digest of its bytes as they are, and nobody can send a bomb.
@@ -39,6 +39,9 @@ const MaxRedirects = 5
 
 // MinProgress is how many bytes of a body must come in Limits.Stall of waiting.
 const MinProgress = 16 << 10
+
+// wholeFactor times Limits.Stall is how long a document may take.
+const wholeFactor = 4
 
 // Limits bound a request. Zero fields mean the default.
 type Limits struct {
@@ -255,7 +258,7 @@ func (t *Transport) send(ctx context.Context, r Request, from, at *url.URL, head
 		return nil, err
 	}
 	resp.Request = req
-	resp.Body = &receiving{body: resp.Body, watch: w, stall: t.limits.Stall, at: at, method: r.Method}
+	resp.Body = &receiving{ctx: ctx, body: resp.Body, watch: w, stall: t.limits.Stall, at: at, method: r.Method}
 	w.pause()
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		resp.Body.Close()

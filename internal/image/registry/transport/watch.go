@@ -75,6 +75,7 @@ func (s *sending) Read(p []byte) (int, error) {
 
 // receiving is the body of an answer. Only the time in its Reads counts.
 type receiving struct {
+	ctx    context.Context // of the exchange; its cause says what ended it
 	body   io.ReadCloser
 	watch  *watch
 	stall  time.Duration
@@ -103,28 +104,31 @@ func (r *receiving) Read(p []byte) (int, error) {
 		r.waited, r.got = 0, 0
 	} else if err == nil && (r.waited >= r.stall || !stopped) {
 		r.stalled()
-		err = errStalled(r.stall)
+		err = context.Cause(r.ctx)
 	}
 	if err != nil && err != io.EOF {
-		if !stopped {
-			err = errStalled(r.stall)
+		if cause := context.Cause(r.ctx); cause != nil {
+			err = cause
 		}
 		err = describe(r.method, r.at, err)
 	}
 	return n, err
 }
 
-func (r *receiving) stalled() { r.watch.cancel(errStalled(r.stall)) }
+func (r *receiving) stalled() {
+	r.watch.cancel(errdef.Errorf(errdef.Timeout, "less than %d bytes in %v", MinProgress, r.stall))
+}
+
+// within bounds the time until all of the body is there, and returns what ends that.
+func (r *receiving) within(d time.Duration) (stop func() bool) {
+	return time.AfterFunc(d, func() { r.watch.cancel(errdef.Errorf(errdef.Timeout, "not all of the answer in %v", d)) }).Stop
+}
 
 // Close is io.Closer's. It drops the connection if the body was not read to its end.
 func (r *receiving) Close() error {
 	err := r.body.Close()
 	r.watch.end()
 	return err
-}
-
-func errStalled(limit time.Duration) error {
-	return errdef.Errorf(errdef.Timeout, "less than %d bytes in %v", MinProgress, limit)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
