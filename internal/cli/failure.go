@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -34,6 +35,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		err = errdef.Errorf(errdef.Invalid, "%s: unknown flag -%s", commandWords(cmd), name)
 	case errors.As(err, &value):
 		reason := value.Unwrap()
+		if n := (*strconv.NumError)(nil); errors.As(reason, &n) && n.Func == "ParseBool" {
+			reason = errdef.Errorf(errdef.Invalid, "neither true nor false")
+		}
 		if h := errdef.Hint(reason); h != "" {
 			hint = h
 		}

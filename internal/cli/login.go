@@ -22,7 +22,7 @@ type loginFlags struct {
 }
 
 func loginCommand(p *program) *cobra.Command {
-	var o loginFlags
+	o := loginFlags{remote: remote{writes: true}}
 	c := &cobra.Command{
 		Use: "login [OPTIONS] [SERVER]", Short: "Log in to a registry", Args: count(0, 1),
 		Long: "Try a name and a password against a registry (docker.io if none is named) and keep them where Docker and Podman do.",
@@ -139,7 +139,7 @@ func (p *program) secret(ctx context.Context, question string) (string, error) {
 
 // showLogin prints who is logged in.
 func (p *program) showLogin(ctx context.Context, server string, o *loginFlags) error {
-	set, err := p.credentials(o.authFile)
+	set, err := p.credentials(o.authFile, true)
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func logoutCommand(p *program) *cobra.Command {
 
 // logins are the registries that somebody is logged in to.
 func (p *program) logins(ctx context.Context, authFile string) ([]string, error) {
-	set, err := p.credentials(authFile)
+	set, err := p.credentials(authFile, true)
 	if err != nil {
 		return nil, err
 	}

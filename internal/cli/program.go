@@ -61,14 +61,18 @@ func (p *program) close() error {
 	return s.Close()
 }
 
-// credentials are those of --authfile, or where Docker and Podman keep them; --config stands for DOCKER_CONFIG.
-func (p *program) credentials(authFile string) (*credential.Set, error) {
+// credentials are those of --authfile, or where Docker and Podman keep them; --config stands for DOCKER_CONFIG. A file that is named
+// for reading has to be there, or who mistyped it would be anonymous.
+func (p *program) credentials(authFile string, mustExist bool) (*credential.Set, error) {
 	if authFile != "" {
 		abs, err := filepath.Abs(authFile)
 		if err != nil {
 			return nil, errdef.Errorf(errdef.Invalid, "--authfile %q: %w", authFile, err)
 		}
 		authFile = abs
+		if _, err := os.Stat(authFile); mustExist && err != nil {
+			return nil, errdef.WithHint(errdef.Errorf(errdef.NotFound, "--authfile: %w", err), "bulkhead login --authfile makes it")
+		}
 	}
 	return credential.Open(credential.Options{AuthFile: authFile, Getenv: func(key string) string {
 		if key == "DOCKER_CONFIG" && p.global.config != "" {

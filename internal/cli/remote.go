@@ -19,6 +19,7 @@ type remote struct {
 	mirrors  []string
 	authFile string
 	certDir  string
+	writes   bool // credentials are kept: the file need not be there yet
 }
 
 // register makes the flags.
@@ -56,7 +57,7 @@ func (r *remote) options(p *program) (registry.Options, error) {
 		}
 		o.Endpoints.Mirrors[domain] = append(o.Endpoints.Mirrors[domain], host)
 	}
-	if o.Credentials, err = p.credentials(r.authFile); err != nil {
+	if o.Credentials, err = p.credentials(r.authFile, !r.writes); err != nil {
 		return o, err
 	}
 	for _, w := range o.Credentials.Warnings() {
