@@ -30,7 +30,7 @@ func historyCommand(p *program) *cobra.Command {
 				rows = append(rows, historyRow(&items[i], noTrunc, humans))
 			}
 			if !quiet {
-				return historyList.Write(p.stdout(), text, rows)
+				return historyList(humans).Write(p.stdout(), text, rows)
 			}
 			for _, r := range rows {
 				if err := p.print(r["ID"].(string)); err != nil {
@@ -49,15 +49,21 @@ func historyCommand(p *program) *cobra.Command {
 	return c
 }
 
-var historyList = format.List{
-	Columns: []format.Column{
-		{Field: "ID", Header: "IMAGE"},
-		{Field: "CreatedSince", Header: "CREATED"},
-		{Field: "CreatedBy", Header: "CREATED BY"},
-		{Field: "Size", Header: "SIZE"},
-		{Field: "Comment", Header: "COMMENT"},
-	},
-	Extra: []format.Column{{Field: "CreatedAt", Header: "CREATED AT"}},
+func historyList(humans bool) format.List {
+	created := "CREATED"
+	if !humans {
+		created = "CREATED AT"
+	}
+	return format.List{
+		Columns: []format.Column{
+			{Field: "ID", Header: "IMAGE"},
+			{Field: "CreatedSince", Header: created},
+			{Field: "CreatedBy", Header: "CREATED BY"},
+			{Field: "Size", Header: "SIZE"},
+			{Field: "Comment", Header: "COMMENT"},
+		},
+		Extra: []format.Column{{Field: "CreatedAt", Header: "CREATED AT"}},
+	}
 }
 
 func historyRow(h *historyItem, noTrunc, humans bool) format.Row {

@@ -44,6 +44,7 @@ func listCommand(p *program, use string) *cobra.Command {
 	f.BoolVar(&o.digest, "digests", false, "print digests")
 	f.VarP(&o.filters, "filter", "f", "only images of which this is true: dangling=BOOL, reference=PATTERN, before=IMAGE, since=IMAGE, label=KEY[=VALUE], until=TIME")
 	f.StringVar(&o.format, "format", "", "table, json, or a template")
+	refuse(f, "tree", "", refusedFlag{reason: "platforms of an image are not shown as a tree", hint: "bulkhead image inspect --platform tells of each", boolean: true})
 	return c
 }
 
@@ -104,10 +105,9 @@ func (p *program) writeSummaries(found []summary, o *listFlags) error {
 // summaryRows are the lines of one image: each tag with the digest of its repository, then repositories that have only a digest.
 func summaryRows(s *summary, o *listFlags) []format.Row {
 	row := func(repository, tag, digest string) format.Row {
-		size := format.Bytes(s.Size)
 		r := format.Row{
 			"ID": shortID(s.ID, o.noTrunc), "Repository": repository, "Tag": tag, "Digest": digest, "CreatedSince": format.Ago(s.Created), "CreatedAt": "N/A",
-			"Size": size, "VirtualSize": size, "SharedSize": "N/A", "UniqueSize": "N/A", "Containers": "N/A",
+			"Size": format.Bytes(s.Size), "VirtualSize": format.Digits(s.Size, 4), "SharedSize": "N/A", "UniqueSize": "N/A", "Containers": "N/A",
 		}
 		if s.Created > 0 {
 			r["CreatedAt"] = time.Unix(s.Created, 0).String()

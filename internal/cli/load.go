@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"context"
-	"io"
 	"os"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -30,7 +28,7 @@ func loadCommand(p *program) *cobra.Command {
 				return err
 			}
 			show, end := p.progress(quiet || !p.terminal())
-			loaded, err := s.Load(cmd.Context(), cancellable{cmd.Context(), from}, show)
+			loaded, err := s.Load(cmd.Context(), readable(cmd.Context(), from), show)
 			if closed := end(); err == nil {
 				err = closed
 			}
@@ -68,19 +66,6 @@ func (p *program) source(path, step string) (*os.File, error) {
 	return p.in, nil
 }
 
-// cancellable stops to read when the command is interrupted. A read that waits for another program ends with it, or with the patience of Main.
-type cancellable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c cancellable) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(b)
-}
-
 func importCommand(p *program) *cobra.Command {
 	var (
 		o        image.ImportOptions
@@ -110,7 +95,7 @@ func importCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			img, err := s.Import(cmd.Context(), cancellable{cmd.Context(), from}, name, o)
+			img, err := s.Import(cmd.Context(), readable(cmd.Context(), from), name, o)
 			if err != nil {
 				return err
 			}

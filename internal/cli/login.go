@@ -48,7 +48,7 @@ func loginCommand(p *program) *cobra.Command {
 
 // login reads what is missing and tries it.
 func (p *program) login(ctx context.Context, server string, o *loginFlags) error {
-	var password io.Reader = p.in
+	var password io.Reader
 	terminal := term.IsTerminal(int(p.in.Fd()))
 	switch {
 	case o.stdin && o.username == "":
@@ -61,7 +61,9 @@ func (p *program) login(ctx context.Context, server string, o *loginFlags) error
 		return err
 	}
 	defer client.Close()
-	if !o.stdin {
+	if o.stdin {
+		password = readable(ctx, p.in)
+	} else {
 		if o.username == "" {
 			if o.username, err = p.ask(ctx, "Username: "); err != nil {
 				return err

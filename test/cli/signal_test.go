@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -100,6 +101,32 @@ func TestCLIInterrupt(t *testing.T) {
 				t.Errorf("left behind: %v %v", entries, err)
 			}
 		})
+	}
+}
+
+// TestCLIInterruptWaiting: a command that waits for its standard input ends, too.
+func TestCLIInterruptWaiting(t *testing.T) {
+	e := newEngine(t)
+	for _, args := range [][]string{{"load"}, {"import", "-"}, {"image", "prune"}, {"login", "-u", "alice", "--password-stdin", "localhost:1"}} {
+		cmd := e.command(t.Context(), args...)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		began := time.Now()
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		if code, took := status(t, cmd.Wait()), time.Since(began); code != 130 || took > time.Second {
+			t.Errorf("%v: exit %d after %v", args, code, took)
+		}
+		_ = in.Close()
+	}
+	e.clean()
+	if left, err := filepath.Glob(filepath.Join(e.root, "load-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 

@@ -21,6 +21,14 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+func TestDigits(t *testing.T) {
+	for n, want := range map[int64]string{1_986_000: "1.986MB", 1000: "1kB", 999_940: "999.9kB", 999_960: "1MB", 123_456: "123.5kB", 12: "12B"} {
+		if got := format.Digits(n, 4); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestDuration(t *testing.T) {
 	const day = 24 * time.Hour
 	for d, want := range map[time.Duration]string{
@@ -43,7 +51,7 @@ func TestList(t *testing.T) {
 		{"table", "IMAGE ID   TAG\nabc        latest\ndefg       ev\\x1b]52;c;aGk=\\ail\\t\\n\n"},
 		{`table {{.Size}}\t{{upper .ID}}`, "SIZE      IMAGE ID\n1kB       ABC\n2kB       DEFG\n"},
 		{"{{.ID}}:{{.Size}}", "abc:1kB\ndefg:2kB\n"},
-		{`{{.ID}}\t{{truncate .Tag 2}}|{{pad .ID 1 2}}|{{title .ID}}|{{join (split .ID "b") "-"}}`, "abc\tla| abc  |Abc|a-c\ndefg\tev| defg  |Defg|defg\n"},
+		{`{{.ID}}\t{{truncate .Tag 2}}|{{pad .ID 1 2}}|{{title "a b/cd"}}|{{join (split .ID "b") "-"}}`, "abc\tla| abc  |A B/Cd|a-c\ndefg\tev| defg  |A B/Cd|defg\n"},
 		{"json", `{"ID":"abc","Size":"1kB","Tag":"latest"}` + "\n" + `{"ID":"defg","Size":"2kB","Tag":"ev\u001b]52;c;aGk=\u0007il\t\n"}` + "\n"},
 	} {
 		var b bytes.Buffer

@@ -29,13 +29,7 @@ func functions() template.FuncMap {
 		"join":  func(list any, by string) string { return strings.Join(words(list), by) },
 		"lower": strings.ToLower,
 		"upper": strings.ToUpper,
-		"title": func(s string) string {
-			r := []rune(s)
-			if len(r) > 0 {
-				r[0] = unicode.ToTitle(r[0])
-			}
-			return string(r)
-		},
+		"title": title,
 		"pad": func(s string, before, after int) string {
 			if s == "" {
 				return s
@@ -49,6 +43,19 @@ func functions() template.FuncMap {
 			return s
 		},
 	}
+}
+
+// title begins every word with a capital letter.
+func title(s string) string {
+	before := ' '
+	return strings.Map(func(r rune) rune {
+		inside := unicode.IsLetter(before) || unicode.IsDigit(before) || before == '_' || before == '\''
+		before = r
+		if inside {
+			return r
+		}
+		return unicode.ToTitle(r)
+	}, s)
 }
 
 // spaces bounds a number of them.

@@ -1,22 +1,26 @@
 package format
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // Bytes writes a size as Docker does: three digits, powers of 1000.
-func Bytes(n int64) string {
+func Bytes(n int64) string { return Digits(n, 3) }
+
+// Digits writes a size with so many digits; Docker has four here and there.
+func Digits(n int64, digits int) string {
 	const units = "kMGTPE"
 	if n < 1000 {
 		return strconv.FormatInt(n, 10) + "B"
 	}
 	f, unit := float64(n), -1
-	for f >= 999.5 && unit < len(units)-1 { // what would be written as 1e+03
+	for f >= 1000-5*math.Pow10(2-digits) && unit < len(units)-1 { // what would be written as 1e+03
 		f, unit = f/1000, unit+1
 	}
-	text := strconv.FormatFloat(f, 'f', max(0, 3-len(strconv.Itoa(int(f)))), 64)
+	text := strconv.FormatFloat(f, 'f', max(0, digits-len(strconv.Itoa(int(f)))), 64)
 	if strings.Contains(text, ".") {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
 	}
