@@ -120,12 +120,22 @@ var own = []string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellC
 
 // execute runs the command line.
 func (p *program) execute(ctx context.Context, args []string) error {
-	p.args, p.began = args, time.Now()
 	first, _ := word(args)
 	known := names(commands())
 	if first != "" && !slices.Contains(known, first) && !slices.Contains(own, first) {
 		return unknownCommand(Name, first, append(known, own[:2]...))
 	}
+	root := p.root(args)
+	err := root.ExecuteContext(ctx)
+	if isFlagError(err) { // of flags before the command, which cobra does not hand to flagError
+		return flagError(root, err)
+	}
+	return err
+}
+
+// root is the program with the commands that the words name.
+func (p *program) root(args []string) *cobra.Command {
+	p.args, p.began = args, time.Now()
 	root := &cobra.Command{
 		Use: Name + " [OPTIONS] COMMAND", Short: "Containers that contain: hardened with no flags given",
 		SilenceErrors: true, SilenceUsage: true, TraverseChildren: true, DisableFlagsInUseLine: true,
@@ -141,10 +151,7 @@ func (p *program) execute(ctx context.Context, args []string) error {
 	root.SetArgs(args)
 	root.SetOut(p.out)
 	root.SetErr(p.errs)
+	first, _ := word(args)
 	p.add(root, commands(), first)
-	err := root.ExecuteContext(ctx)
-	if isFlagError(err) { // of flags before the command, which cobra does not hand to flagError
-		return flagError(root, err)
-	}
-	return err
+	return root
 }

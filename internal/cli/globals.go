@@ -52,7 +52,7 @@ type globals struct {
 
 // withValue are the global flags whose value is the next word.
 var withValue = []string{
-	"--root", "--runroot", "--config", "--log-level", "-l", "-H", "--host", "-c", "--context", "--tlscacert", "--tlscert", "--tlskey",
+	"--root", "--runroot", "--config", "--log-level", "--log", "-l", "-H", "--host", "-c", "--context", "--tlscacert", "--tlscert", "--tlskey",
 }
 
 // register makes the flags that every command takes.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"os"
 	"slices"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
@@ -44,7 +45,7 @@ func mountCommand(p *program) *cobra.Command {
 					if err == nil {
 						mounts = append(mounts, m)
 					}
-					return err
+					return mountHint(err)
 				}); err != nil {
 					return err
 				}
@@ -58,6 +59,14 @@ func mountCommand(p *program) *cobra.Command {
 	c.Flags().BoolVarP(&all, "all", "a", false, "mount all images")
 	c.Flags().StringVar(&text, "format", "", "table, json, or a template")
 	return c
+}
+
+// mountHint tells who may not mount what he can do instead.
+func mountHint(err error) error {
+	if err == nil || os.Geteuid() == 0 || errdef.Hint(err) != "" {
+		return err
+	}
+	return errdef.WithHint(err, "only root can mount for all to see; `bulkhead save` writes the files of a user's images into an archive")
 }
 
 // writeMounts writes what is mounted where.

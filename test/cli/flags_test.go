@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,53 @@ func TestCLIRoots(t *testing.T) {
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "there is no HOME") || !strings.Contains(string(out), "hint: say --root DIR") {
 		t.Errorf("%v %s", err, out)
+	}
+}
+
+// TestCLIUser: a user who is nobody else has images of his own.
+func TestCLIUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	host := registry(t, "")
+	root := newEngine(t)
+	name := host + "/box:1"
+	imported(root, name, 1)
+	root.ok("push", "-q", name)
+	dir := t.TempDir()
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(dir, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	user := func(args ...string) result {
+		cmd := exec.Command("setpriv", append([]string{"--reuid", "12345", "--regid", "12345", "--clear-groups", program}, args...)...)
+		cmd.Env, cmd.Dir = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, dir
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		code := status(t, cmd.Run())
+		return result{out.String(), errs.String(), code}
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"pull -q " + name, 0, name},
+		{"images --format {{.Repository}}", 0, host + "/box"},
+		{"image fsck", 0, " 0 problems"},
+		{"save -o a.tar " + name, 0, ""},
+		{"image mount " + name, 1, "hint: only root can mount"},
+		{"rmi " + name, 0, "Untagged: "},
+		{"load -q -i a.tar", 0, "Loaded image: " + name},
+		{"image prune -af", 0, "Total reclaimed space: "},
+	} {
+		if r := user(strings.Fields(c.args)...); r.code != c.code || !strings.Contains(r.out+r.err, c.want) {
+			t.Errorf("%s: %+v", c.args, r)
+		}
 	}
 }
 
