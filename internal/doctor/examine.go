@@ -25,7 +25,7 @@ func Examine(ctx context.Context, o Options) *Facts {
 	if o.Patience <= 0 {
 		o.Patience = 2 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, 6*o.Patience) // a busy machine asks for long, and nothing of it hangs
+	ctx, cancel := context.WithTimeout(ctx, 3*o.Patience)
 	defer cancel()
 	e := &examiner{ctx: ctx, o: o}
 	f := &Facts{}
