@@ -168,6 +168,7 @@ func TestSay(t *testing.T) {
 	}{
 		{errdef.WithHint(errors.New("a: b"), "do c"), "bulkhead: a: b\nhint: do c\n"},
 		{errors.Join(errors.New("a"), errors.New("b\x1b[0m")), "bulkhead: a\nbulkhead: b\\x1b[0m\n"},
+		{errdef.WithKind(errdef.Invalid, errors.Join(errors.New("a"), errors.New("b"))), "bulkhead: a; b\n"},
 		{&statusError{status: 1}, ""},
 		{&statusError{1, errdef.WithHint(errors.New("a"), "b")}, "bulkhead: a\nhint: b\n"},
 	} {

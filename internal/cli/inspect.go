@@ -20,7 +20,7 @@ func inspectCommand(p *program, anything bool) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if kind != "" && kind != "image" {
 				err := errdef.Errorf(errdef.Unsupported, "inspect: --type %s: there are only images yet", kind)
-				return &statusError{exitUsage, errdef.WithHint(err, "--type image")}
+				return errdef.WithHint(err, "--type image")
 			}
 			if text != "" && text != "json" {
 				if _, err := format.Parse(text); err != nil {

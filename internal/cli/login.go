@@ -179,6 +179,10 @@ func logoutCommand(p *program) *cobra.Command {
 			}
 			return each(cmd.Context(), servers, func(server string) error {
 				where, err := client.Logout(cmd.Context(), server)
+				if errdef.Is(err, errdef.NotFound) { // as Docker: said, and no error
+					p.say(err)
+					return nil
+				}
 				if err != nil {
 					return err
 				}

@@ -135,7 +135,7 @@ func (p *program) say(err error) {
 		}
 		return
 	}
-	text := err.Error()
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	if text == "" {
 		return
 	}

@@ -112,7 +112,7 @@ func TestCLIInspect(t *testing.T) {
 	}
 	e.fails(64, []string{"inspect", "-f", "{{", "box"}, "unclosed action")
 	e.fails(1, []string{"inspect", "-f", "{{.Nope}}", "box"}, "can't evaluate field Nope")
-	e.fails(125, []string{"inspect", "--type", "container", "box"}, "there are only images yet")
+	e.fails(1, []string{"inspect", "--type", "container", "box"}, "there are only images yet")
 	e.fails(125, []string{"inspect", "-s", "box"}, "--size")
 	e.ok("inspect", "--type", "image", "box")
 }
