@@ -87,6 +87,9 @@ test-lsm: build ## Landlock here; AppArmor and SELinux where they are in force
 test-image: build ## images: real registries, peers, pulls that are killed or run out of disk
 	$(SUITE) ./test/image/...
 
+test-engine: build ## containers of real images: their life, what is left of them
+	$(SUITE) ./test/engine/...
+
 test-cgroup: build ## limits that are seen to bite
 	$(SUITE) ./test/cgroup/...
 

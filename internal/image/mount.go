@@ -150,3 +150,11 @@ func mounted(path string) bool {
 	var a, b unix.Stat_t
 	return unix.Lstat(path, &a) == nil && unix.Lstat(filepath.Dir(path), &b) == nil && a.Dev != b.Dev
 }
+
+// UseChain locks the unpacked layers of a container, whose image may have lost its names. An empty chain has none, and nothing to lock.
+func (s *Service) UseChain(ctx context.Context, chain digest.Digest) (*snapshot.Use, error) {
+	if chain == "" {
+		return nil, nil
+	}
+	return s.snaps.Use(ctx, chain)
+}

@@ -1,0 +1,24 @@
+// Command bulkhead-monitor is the parent of one container. The engine starts it, nobody else has a use for it:
+//
+//	bulkhead-monitor RUN-DIRECTORY
+//
+// Package monitor says what it does, package monitor/control which descriptors and files it expects.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/bulkhead-engine/bulkhead/internal/monitor"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: bulkhead-monitor RUN-DIRECTORY (the engine starts it)")
+		os.Exit(2)
+	}
+	if err := monitor.Main(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "bulkhead-monitor:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,187 @@
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/defaults"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image"
+	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"golang.org/x/sys/unix"
+)
+
+// ranges is how many containers may be at once: each has a range of user ids of its own.
+const ranges = 4096
+
+// A Request is what a container is asked to be.
+type Request struct {
+	Name   string // "": made up
+	Image  *image.Image
+	Ref    string // of the image, as the caller wrote it
+	Config api.Config
+	Host   api.HostConfig
+}
+
+func sortByTime(list []*Container) {
+	slices.SortStableFunc(list, func(a, b *Container) int { return b.Created.Compare(a.Created) })
+}
+
+// Create makes a container that can be started. Nothing is left of one that cannot be.
+func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
+	config, err := assemble.Merge(q.Config, &q.Image.Config)
+	if err != nil {
+		return nil, err
+	}
+	points, err := assemble.Points(&config, &q.Host)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{
+		ID: newID(), Name: q.Name, Created: time.Now().UTC(), Image: q.Image.ID, Chain: q.Image.Chain(), Ref: q.Ref, Config: config, Host: q.Host, Points: points,
+	}
+	if err := checkRestart(&q.Host); err != nil {
+		return nil, err
+	}
+	if r.Name == "" {
+		r.Name = "c-" + r.ID[:12]
+	}
+	if !validName(r.Name) {
+		err := errdef.Errorf(errdef.Invalid, "name %.140q: invalid container name, only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", r.Name)
+		return nil, err
+	}
+	if err := s.take("names", r.Name, r.ID); err != nil {
+		return nil, errdef.WithHint(err, "remove or rename that container, or choose another name")
+	}
+	if err := s.make(ctx, r); err != nil {
+		s.drop("names", r.Name, r.ID)
+		s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
+		_ = os.RemoveAll(s.dir(r.ID) + ".new")
+		return nil, err
+	}
+	return r, nil
+}
+
+// make makes the directory under another name, and renames it when it is whole.
+func (s *Service) make(ctx context.Context, r *Record) error {
+	if err := s.takeRange(r); err != nil {
+		return err
+	}
+	dir := s.dir(r.ID) + ".new"
+	for _, d := range []string{dir, filepath.Join(dir, "fs"), filepath.Join(dir, "fs", "upper"), filepath.Join(dir, "fs", "work")} {
+		if err := os.Mkdir(d, 0o711); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
+		}
+	}
+	for i := range r.Points {
+		if p := &r.Points[i]; p.Type == mount.TypeVolume {
+			if err := s.volume(dir, r, p, i); err != nil {
+				return err
+			}
+		}
+	}
+	// What cannot be is refused now and not at the start: the same compiler, with the same facts.
+	result, err := s.assemble(ctx, r, "/", nil)
+	if err != nil {
+		return err
+	}
+	r.Weaker = result.Weaker
+	uid := int(mappedRoot(result))
+	for _, d := range []string{"upper", "work"} {
+		if err := os.Chown(filepath.Join(dir, "fs", d), uid, uid); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(dir, "fs", "upper"), 0o755); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "container: %w", err)
+	}
+	if err := s.write(dir, r); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, s.dir(r.ID)); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "container: %w", err)
+	}
+	return nil
+}
+
+// mappedRoot is who root inside is outside.
+func mappedRoot(r *assemble.Result) uint32 {
+	for _, m := range r.Spec.Linux.UIDMappings {
+		if m.ContainerID == 0 {
+			return m.HostID
+		}
+	}
+	return 0
+}
+
+// takeRange claims a range of user ids that no other container has.
+func (s *Service) takeRange(r *Record) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for n := range ranges {
+		err := s.take("ranges", strconv.Itoa(n), r.ID)
+		if errdef.Is(err, errdef.Exists) {
+			continue
+		}
+		r.Range = uint32(n)
+		return err
+	}
+	return errdef.Errorf(errdef.Unavailable, "container: all %d ranges of user ids are taken: as many containers are there", ranges)
+}
+
+// volume gives a point of a volume its directory: that of the name, or one of the container's own.
+func (s *Service) volume(dir string, r *Record, p *assemble.Point, n int) error {
+	if p.Name != "" {
+		p.Source = filepath.Join(s.o.Root, "volumes", p.Name, "_data")
+		if err := os.MkdirAll(p.Source, 0o755); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "volume %s: %w", p.Name, err)
+		}
+		return nil
+	}
+	name := "volume-" + strconv.Itoa(n)
+	if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "volume of %s: %w", p.Destination, err)
+	}
+	p.Source = filepath.Join(s.dir(r.ID), name)
+	return nil
+}
+
+// checkRestart refuses a policy that cannot be.
+func checkRestart(h *api.HostConfig) error {
+	p := h.RestartPolicy
+	switch p.Name {
+	case "", "no", "always", "on-failure", "unless-stopped":
+	default:
+		return errdef.Errorf(errdef.Invalid, "restart %q: wants no, on-failure[:MAX], always or unless-stopped", p.Name)
+	}
+	switch {
+	case p.MaximumRetryCount < 0 || p.MaximumRetryCount > 0 && p.Name != "on-failure":
+		return errdef.Errorf(errdef.Invalid, "restart %s:%d: a number of tries is for on-failure", p.Name, p.MaximumRetryCount)
+	case h.AutoRemove && p.Name != "" && p.Name != "no":
+		return errdef.Errorf(errdef.Invalid, "restart: conflicting options: --restart and --rm")
+	}
+	return nil
+}
+
+// host is what the defaults must know for a container.
+func host(r *Record) defaults.Host {
+	h := defaults.ThisHost()
+	if !h.Rootless {
+		h.UIDs, h.GIDs = defaults.Range(r.Range), defaults.Range(r.Range)
+	}
+	return h
+}
+
+// release is the kernel's, as uname -r has it.
+func release() string {
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	return unix.ByteSliceToString(u.Release[:])
+}

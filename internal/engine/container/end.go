@@ -1,0 +1,234 @@
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"golang.org/x/sys/unix"
+)
+
+// DefaultStopTimeout is how long a program has to end by itself.
+const DefaultStopTimeout = 10 * time.Second
+
+// Kill sends a signal to the program of a container. SIGKILL, and every signal by which people stop a program, ends a restart policy: somebody wants it so.
+func (s *Service) Kill(ctx context.Context, name string, sig unix.Signal) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	if !c.Alive || c.State.Phase != control.Running {
+		return errdef.Errorf(errdef.Conflict, "cannot kill container %s: it is not running", c.Name)
+	}
+	if sig == unix.SIGKILL {
+		if err := s.stopping(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	return s.rt.Kill(ctx, c.ID, sig)
+}
+
+// stopping tells the monitor that the end is meant.
+func (s *Service) stopping(ctx context.Context, id string) error {
+	conn, err := control.Dial(ctx, s.runDir(id), control.Request{Op: "stopping"})
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// Stop asks the program of a container to end, and kills it when the time is over; a negative time is for ever. One that does not run is fine.
+func (s *Service) Stop(ctx context.Context, name string, timeout *time.Duration) error {
+	c, err := s.Get(name)
+	if err != nil || !c.Alive {
+		return err
+	}
+	if err := s.stopping(ctx, c.ID); err != nil {
+		return s.gone(c.ID, err)
+	}
+	sig, err := ParseSignal(c.Config.StopSignal)
+	if err != nil || c.Config.StopSignal == "" {
+		sig = unix.SIGTERM
+	}
+	patience := DefaultStopTimeout
+	if c.Config.StopTimeout != nil {
+		patience = time.Duration(*c.Config.StopTimeout) * time.Second
+	}
+	if timeout != nil {
+		patience = *timeout
+	}
+	if err := s.rt.Kill(ctx, c.ID, sig); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
+		return err
+	}
+	waiting, cancel := ctx, func() {}
+	if patience >= 0 {
+		waiting, cancel = context.WithTimeout(ctx, patience)
+	}
+	_, err = s.Wait(waiting, c.ID)
+	cancel()
+	if err == nil || ctx.Err() != nil || waiting.Err() == nil {
+		return err
+	}
+	if err := s.rt.Kill(ctx, c.ID, unix.SIGKILL); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
+		return err
+	}
+	end, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	_, err = s.Wait(end, c.ID)
+	return err
+}
+
+// lastInstant is how long a monitor that has said its last word may still be there.
+const lastInstant = 5 * time.Second
+
+// settled waits until a monitor that has ended is gone; false if it stays.
+func (s *Service) settled(id string) bool {
+	for end := time.Now().Add(lastInstant); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if !control.Alive(s.runDir(id)) {
+			return true
+		}
+	}
+	return false
+}
+
+// gone makes it no error that a monitor has ended meanwhile.
+func (s *Service) gone(id string, err error) error {
+	if s.settled(id) {
+		return nil
+	}
+	return err
+}
+
+// Wait returns the exit code of a container when it has ended for good: at once, if it does not run.
+func (s *Service) Wait(ctx context.Context, name string) (int, error) {
+	id, err := s.Resolve(name)
+	if err != nil {
+		return -1, err
+	}
+	for {
+		conn, err := s.waitFor(ctx, id)
+		switch {
+		case err == nil && conn.State != nil:
+			return conn.State.ExitCode, nil
+		case ctx.Err() != nil:
+			return -1, errdef.Errorf(errdef.Timeout, "wait for container %s: %w", id[:12], context.Cause(ctx))
+		}
+		c, gerr := s.get(id)
+		if gerr != nil {
+			return -1, gerr
+		}
+		if !c.Alive {
+			return c.State.ExitCode, nil
+		}
+		time.Sleep(10 * time.Millisecond) // it is being born or is ending
+	}
+}
+
+func (s *Service) waitFor(ctx context.Context, id string) (*control.Reply, error) {
+	raw, err := control.Open(ctx, s.runDir(id))
+	if err != nil {
+		return nil, err
+	}
+	defer raw.Close()
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Now()) })
+	defer stop()
+	conn, err := control.Ask(raw, control.Request{Op: "wait"})
+	if err != nil {
+		return nil, err
+	}
+	return &conn.Reply, nil
+}
+
+// RemoveOptions say what a removal may do.
+type RemoveOptions struct {
+	Force   bool // kill it if it runs
+	Volumes bool // and its volumes without a name: they are its own, and go always
+}
+
+// Remove removes a container, its writable layer and its log.
+func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	if c.Alive {
+		if !o.Force {
+			err := errdef.Errorf(errdef.Conflict, "cannot remove container %s: container is running", c.Name)
+			return errdef.WithHint(err, "stop the container before removing or force remove")
+		}
+		zero := time.Duration(0)
+		if err := s.Stop(ctx, c.ID, &zero); err != nil {
+			return err
+		}
+	}
+	unlock, err := s.lock(ctx, c.ID)
+	if errdef.Is(err, errdef.NotFound) {
+		return nil // by itself
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !s.settled(c.ID) {
+		return errdef.Errorf(errdef.Conflict, "cannot remove container %s: its monitor does not end", c.Name)
+	}
+	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
+		return err
+	}
+	return s.erase(&c.Record)
+}
+
+// erase removes the directories, the one that says that there is a container by a rename first, and then the claims.
+func (s *Service) erase(r *Record) error {
+	trash := s.dir(r.ID) + ".old"
+	if err := os.Rename(s.dir(r.ID), trash); err != nil && !os.IsNotExist(err) {
+		return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
+	}
+	s.drop("names", r.Name, r.ID)
+	s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
+	for _, dir := range []string{trash, s.runDir(r.ID)} {
+		if err := os.RemoveAll(dir); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
+		}
+	}
+	return nil
+}
+
+// Sweep removes what killed commands left: half-made containers of processes that are gone, and half-removed ones.
+func (s *Service) Sweep() error {
+	entries, err := os.ReadDir(filepath.Join(s.o.Root, "containers"))
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.o.Root, "containers", e.Name())
+		info, err := e.Info()
+		switch {
+		case strings.HasSuffix(e.Name(), ".old"), strings.HasSuffix(e.Name(), ".new") && err == nil && time.Since(info.ModTime()) > time.Hour:
+			if err := os.RemoveAll(path); err != nil {
+				return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// ParseSignal reads a signal's name or number: TERM, SIGTERM, 15.
+func ParseSignal(s string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && n < 65 {
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	return 0, errdef.Errorf(errdef.Invalid, "invalid signal: %s", s)
+}

@@ -1,0 +1,101 @@
+package container
+
+import (
+	"context"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Attach connects to the streams of a running container: control.Conn says what goes over the connection.
+func (s *Service) Attach(ctx context.Context, name string, stdin bool) (*control.Conn, error) {
+	c, err := s.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Alive {
+		return nil, errdef.Errorf(errdef.Conflict, "you cannot attach to a stopped container, start it first: %s", c.Name)
+	}
+	return control.Dial(ctx, s.runDir(c.ID), control.Request{Op: "attach", Stdin: stdin})
+}
+
+// Resize tells the terminal of a container its size.
+func (s *Service) Resize(ctx context.Context, name string, height, width uint16) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	conn, err := control.Dial(ctx, s.runDir(c.ID), control.Request{Op: "resize", Height: height, Width: width})
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// ExecOptions say what to run in a container.
+type ExecOptions struct {
+	Args       []string
+	Env        []string
+	Dir        string
+	User       string // numbers, or "" for the container's own
+	TTY        bool
+	Detach     bool
+	Privileged bool
+	Process    func(*specs.Process) error // the last word
+}
+
+// Exec runs one more process in a running container, with this process's standard streams, and returns its exit code.
+func (s *Service) Exec(ctx context.Context, name string, o ExecOptions) (int, error) {
+	c, err := s.Get(name)
+	if err != nil {
+		return -1, err
+	}
+	if !c.Alive || c.State.Phase != control.Running {
+		return -1, errdef.Errorf(errdef.Conflict, "container %s is not running", c.Name)
+	}
+	if o.Privileged {
+		return -1, errdef.Errorf(errdef.Unsupported, "exec: --privileged would give a process more than its container has")
+	}
+	return s.rt.Exec(ctx, c.ID, &runtime.ExecOptions{Detach: o.Detach, Process: func(p *specs.Process) (*specs.Process, error) {
+		p.Args, p.Terminal = o.Args, o.TTY
+		p.Env = append(p.Env, o.Env...)
+		if o.Dir != "" {
+			p.Cwd = o.Dir
+		}
+		if o.Process != nil {
+			if err := o.Process(p); err != nil {
+				return nil, err
+			}
+		}
+		return p, nil
+	}})
+}
+
+// Pause freezes a container, and Unpause lets it go on.
+func (s *Service) Pause(ctx context.Context, name string) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	return s.rt.Pause(ctx, c.ID)
+}
+
+// Unpause lets a paused container go on.
+func (s *Service) Unpause(ctx context.Context, name string) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	return s.rt.Resume(ctx, c.ID)
+}
+
+// PIDs returns the processes of a container, as the host numbers them.
+func (s *Service) PIDs(name string) ([]int, error) {
+	c, err := s.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.rt.PIDs(c.ID)
+}

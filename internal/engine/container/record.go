@@ -1,0 +1,173 @@
+package container
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	api "github.com/moby/moby/api/types/container"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// A Record is container.json.
+type Record struct {
+	ID      string
+	Name    string
+	Created time.Time
+	Image   digest.Digest // the id of it
+	Chain   digest.Digest // its unpacked layers
+	Ref     string        // as the caller wrote it
+	Config  api.Config    // merged with the image's
+	Host    api.HostConfig
+	Points  []assemble.Point
+	Range   uint32 // number of the range of user ids
+	Weaker  []assemble.Weakening
+}
+
+func (s *Service) dir(id string) string    { return filepath.Join(s.o.Root, "containers", id) }
+func (s *Service) runDir(id string) string { return filepath.Join(s.o.Run, id) }
+
+// newID returns 64 hexadecimal digits.
+func newID() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // which never fails
+	return hex.EncodeToString(b)
+}
+
+func (s *Service) read(id string) (*Record, error) {
+	data, err := os.ReadFile(filepath.Join(s.dir(id), "container.json"))
+	if os.IsNotExist(err) {
+		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
+	}
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "container %s: %w", id, err)
+	}
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "container %s: container.json: %w", id, err)
+	}
+	return &r, nil
+}
+
+func (s *Service) write(dir string, r *Record) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, "container.json"), data, atomicfile.Options{})
+}
+
+// ids returns those of all containers, sorted.
+func (s *Service) ids() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.o.Root, "containers"))
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		if len(e.Name()) == 64 {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
+
+// Resolve returns the id that a name, an id or the beginning of an id stands for. A whole name wins over the beginning of an id.
+func (s *Service) Resolve(name string) (string, error) {
+	name = strings.TrimPrefix(name, "/")
+	if validName(name) {
+		if id, ok := s.claim("names", name); ok {
+			return id, nil
+		}
+	}
+	all, err := s.ids()
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, id := range all {
+		if strings.HasPrefix(id, name) && name != "" {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", errdef.Errorf(errdef.NotFound, "no such container: %s", name)
+	}
+	return "", errdef.WithHint(errdef.Errorf(errdef.Conflict, "container %q: several ids begin so", name), "give more digits")
+}
+
+// validName reports whether a container may have the name: Docker's rule.
+func validName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
+			return false
+		}
+	}
+	return len(s) >= 2 && len(s) <= 128
+}
+
+// claim returns whose a claim is; false if nobody's, or of a container that is no more.
+func (s *Service) claim(kind, name string) (string, bool) {
+	data, err := os.ReadFile(filepath.Join(s.o.Root, kind, name))
+	if err != nil || len(data) < 64 {
+		return "", false
+	}
+	id := string(data[:64])
+	_, err = os.Lstat(s.dir(id))
+	return id, err == nil
+}
+
+// take claims a name for a container that will be there soon. A claim of one that is gone is taken over; one of a process that is still making its
+// container is not.
+func (s *Service) take(kind, name, id string) error {
+	dir, err := unix.Open(filepath.Join(s.o.Root, kind), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "%s: %w", kind, err)
+	}
+	defer unix.Close(dir)
+	ctx, cancel := context.WithTimeout(context.Background(), lockTime)
+	defer cancel()
+	if err := atomicfile.Flock(ctx, dir, atomicfile.Exclusive); err != nil {
+		return errdef.Errorf(errdef.KindOf(err), "%s: %w", kind, err)
+	}
+	if data, err := os.ReadFile(filepath.Join(s.o.Root, kind, name)); err == nil {
+		owner, pid, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+		if _, there := s.claim(kind, name); there || making(pid) {
+			return errdef.Errorf(errdef.Exists, "%s %q is in use by container %s", strings.TrimSuffix(kind, "s"), name, owner[:min(12, len(owner))])
+		}
+	}
+	content := id + " " + strconv.Itoa(os.Getpid()) + "\n"
+	return atomicfile.WriteAt(dir, name, []byte(content), atomicfile.Options{Volatile: true})
+}
+
+// making reports whether a process that made a claim may still be making its container.
+func making(pid string) bool {
+	if _, err := strconv.Atoi(pid); err != nil {
+		return false
+	}
+	_, err := os.Stat("/proc/" + pid)
+	return err == nil
+}
+
+// drop gives a claim back.
+func (s *Service) drop(kind, name, id string) {
+	path := filepath.Join(s.o.Root, kind, name)
+	if data, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(data), id) {
+		_ = os.Remove(path)
+	}
+}

@@ -1,0 +1,142 @@
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/opencontainers/go-digest"
+)
+
+// lockTime bounds the wait for somebody who makes a claim.
+const lockTime = 10 * time.Second
+
+// Options say where containers are.
+type Options struct {
+	Root    string // directory of the engine, absolute
+	Run     string // directory on a tmpfs, absolute
+	Images  *image.Service
+	Monitor string // the program bulkhead-monitor; "": beside this program, or in ../libexec/bulkhead
+	Warn    func(error)
+}
+
+// A Service is an open directory of containers.
+type Service struct {
+	o  Options
+	rt *runtime.Runtime
+}
+
+// Open opens a directory of containers, and makes it if it is not there.
+func Open(o Options) (*Service, error) {
+	for _, dir := range []string{o.Root, o.Run} {
+		if !filepath.IsAbs(dir) {
+			return nil, errdef.Errorf(errdef.Invalid, "containers: directory %q: wants an absolute path", dir)
+		}
+	}
+	for _, dir := range []string{"containers", "names", "ranges", "volumes"} {
+		if err := os.MkdirAll(filepath.Join(o.Root, dir), 0o711); err != nil {
+			return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
+		}
+	}
+	if err := os.MkdirAll(o.Run, 0o711); err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
+	}
+	rt := &runtime.Runtime{Root: filepath.Join(o.Run, "runtime"), Rootless: os.Geteuid() != 0, SeccompCache: filepath.Join(o.Run, "seccomp"), Warn: o.Warn}
+	return &Service{o: o, rt: rt}, nil
+}
+
+// InUse returns the images that containers have, for package image.
+func (s *Service) InUse() (map[digest.Digest][]string, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	out := map[digest.Digest][]string{}
+	for _, id := range ids {
+		if r, err := s.read(id); err == nil {
+			out[r.Image] = append(out[r.Image], r.Name)
+		}
+	}
+	return out, nil
+}
+
+// A Container is one with its state.
+type Container struct {
+	Record
+	State control.State
+	Alive bool // its monitor lives
+}
+
+// Get returns a container by name, id or the beginning of an id.
+func (s *Service) Get(name string) (*Container, error) {
+	id, err := s.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.get(id)
+}
+
+func (s *Service) get(id string) (*Container, error) {
+	r, err := s.read(id)
+	if err != nil {
+		return nil, err
+	}
+	c := &Container{Record: *r, Alive: control.Alive(s.runDir(id))} // before the state, which it writes before it goes
+	state, err := control.ReadState(s.dir(id))
+	switch {
+	case errdef.Is(err, errdef.NotFound):
+		c.State.Phase = control.Created
+	case err != nil:
+		return nil, err
+	default:
+		c.State = *state
+	}
+	if c.State.Phase == control.Exited {
+		c.Alive = false // but for its last instant
+	}
+	if !c.Alive && (c.State.Phase == control.Running || c.State.Phase == control.Restarting) {
+		return c, s.bury(c)
+	}
+	return c, nil
+}
+
+// bury ends what a killed monitor left, and records it.
+func (s *Service) bury(c *Container) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endTime)
+	defer cancel()
+	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
+		return err
+	}
+	c.State.Phase, c.State.PID, c.State.ExitCode, c.State.Finished = control.Exited, 0, 137, time.Now().UTC()
+	c.State.Error = "the monitor was killed"
+	return control.WriteState(s.dir(c.ID), &c.State)
+}
+
+// List returns all containers, the newest first.
+func (s *Service) List() ([]*Container, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	var out []*Container
+	for _, id := range ids {
+		c, err := s.get(id)
+		if errdef.Is(err, errdef.NotFound) {
+			continue // removed at this moment
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	sortByTime(out)
+	return out, nil
+}
+
+// LogPath is where the output of a container is kept.
+func (s *Service) LogPath(id string) string { return filepath.Join(s.dir(id), "log") }

@@ -1,0 +1,291 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	startTime = time.Minute      // for a monitor to say that the program runs: a hook may take its time
+	endTime   = 30 * time.Second // for what is left of a container
+)
+
+// Start lets a container run, and returns when its program does. One that runs already is fine. first, if not nil, is one end of a socket pair: whoever has the
+// other end is attached before the program prints anything (control.Ask). It stays the caller's.
+func (s *Service) Start(ctx context.Context, name string, first *os.File) error {
+	id, err := s.Resolve(name)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := s.get(id)
+	if err != nil || c.Alive {
+		return err
+	}
+	if !s.settled(id) {
+		return errdef.Errorf(errdef.Conflict, "start container %s: its last monitor does not end", c.Name)
+	}
+	run := s.runDir(id)
+	if err := os.RemoveAll(run); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(run, control.Rootfs), 0o711); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	}
+	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	if err != nil {
+		return err
+	}
+	if use == nil {
+		return errdef.Errorf(errdef.Unsupported, "start: an image without layers cannot run")
+	}
+	defer use.Close()
+	root, err := s.mount(c, use)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := s.bundle(ctx, c, root); err != nil {
+		return err
+	}
+	return s.monitor(ctx, c, []*os.File{root, use.File(), first})
+}
+
+// lock serialises those who start or remove a container.
+func (s *Service) lock(ctx context.Context, id string) (unlock func(), err error) {
+	fd, err := unix.Open(s.dir(id), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
+	}
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "container %s: %w", id, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	if err := atomicfile.Flock(ctx, fd, atomicfile.Exclusive); err != nil {
+		_ = unix.Close(fd)
+		return nil, errdef.Errorf(errdef.KindOf(err), "container %s: another command works on it: %w", id, err)
+	}
+	return func() { _ = unix.Close(fd) }, nil
+}
+
+// mount puts the writable layer over the image's, shown with the container's ids.
+func (s *Service) mount(c *Container, use *snapshot.Use) (*os.File, error) {
+	o := &snapshot.MountOptions{
+		Use: use, Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Work: filepath.Join(s.dir(c.ID), "fs", "work"), Volatile: c.Host.AutoRemove,
+	}
+	h := host(&c.Record)
+	if !userNSOff(&c.Record) {
+		o.IDs = idmap.FromSpec(h.UIDs, h.GIDs)
+	}
+	fd, err := snapshot.Mount(o)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "root"), nil
+}
+
+// userNSOff reports whether the container has the host's user namespace.
+func userNSOff(r *Record) bool {
+	return r.Host.UsernsMode == "host" || r.Host.Privileged && r.Host.UsernsMode == ""
+}
+
+// bundle writes the files that the container gets, its configuration, and the monitor's orders.
+func (s *Service) bundle(ctx context.Context, c *Container, root *os.File) error {
+	run := s.runDir(c.ID)
+	if err := s.writeFiles(c); err != nil {
+		return err
+	}
+	result, err := s.assemble(ctx, &c.Record, filepath.Join(run, control.Rootfs), root)
+	if err != nil {
+		return err
+	}
+	if err := prepare(result); err != nil {
+		return err
+	}
+	data, err := json.Marshal(result.Spec)
+	if err == nil {
+		err = atomicfile.Write(filepath.Join(run, "config.json"), data, atomicfile.Options{Volatile: true})
+	}
+	if err != nil {
+		return err
+	}
+	if data, err = json.Marshal(s.orders(c)); err == nil {
+		err = atomicfile.Write(filepath.Join(run, control.OrdersFile), data, atomicfile.Options{Volatile: true})
+	}
+	return err
+}
+
+// prepare does to sources what the flags say.
+func prepare(r *assemble.Result) error {
+	for _, dir := range r.Make {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "volume: make the source: %w", err)
+		}
+	}
+	if len(r.Chown) > 0 {
+		return errdef.Errorf(errdef.Unsupported, "%s: option U, a change of owner, is not supported yet; the files are shown with the container's ids anyway", r.Chown[0].Flag)
+	}
+	return nil
+}
+
+func (s *Service) orders(c *Container) control.Orders {
+	o := control.Orders{
+		ID: c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
+		TTY: c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
+		Height: uint16(c.Host.ConsoleSize[0]), Width: uint16(c.Host.ConsoleSize[1]),
+		Log:     control.Log{Driver: "json-file", Path: s.LogPath(c.ID), MaxSize: 10 << 20, MaxFile: 5},
+		Restart: control.Restart{Policy: string(c.Host.RestartPolicy.Name), Most: c.Host.RestartPolicy.MaximumRetryCount},
+	}
+	if t := c.Host.LogConfig.Type; t != "" {
+		o.Log.Driver = t
+	}
+	if n, err := strconv.Atoi(c.Host.LogConfig.Config["max-file"]); err == nil && n > 0 {
+		o.Log.MaxFile = n
+	}
+	if n, ok := bytesOf(c.Host.LogConfig.Config["max-size"]); ok {
+		o.Log.MaxSize = n
+	}
+	return o
+}
+
+// bytesOf reads 10m and the like.
+func bytesOf(s string) (int64, bool) {
+	unit := int64(1)
+	if s != "" {
+		if at := strings.IndexByte("kmg", s[len(s)-1]|0x20); at >= 0 {
+			unit, s = 1<<(10*(at+1)), s[:len(s)-1]
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 40)
+	return n * unit, err == nil && n > 0
+}
+
+// writeFiles writes /etc/hostname, /etc/hosts and /etc/resolv.conf. They belong to the container's root: a container may change its own.
+func (s *Service) writeFiles(c *Container) error {
+	name := c.Config.Hostname
+	if name == "" {
+		name = c.ID[:12]
+	}
+	if c.Host.UTSMode == "host" {
+		if h, err := os.Hostname(); err == nil {
+			name = h
+		}
+	}
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t" + name + "\n"
+	for _, extra := range c.Host.ExtraHosts {
+		if host, address, ok := strings.Cut(extra, ":"); ok {
+			hosts += address + "\t" + host + "\n"
+		}
+	}
+	resolv := ""
+	if c.Host.NetworkMode == "host" {
+		if b, err := os.ReadFile("/etc/resolv.conf"); err == nil {
+			resolv = string(b)
+		}
+	}
+	for _, d := range c.Host.DNS {
+		resolv += "nameserver " + d.String() + "\n"
+	}
+	for file, text := range map[string]string{"hostname": name + "\n", "hosts": hosts, "resolv.conf": resolv} {
+		path := filepath.Join(s.dir(c.ID), file)
+		if err := atomicfile.Write(path, []byte(text), atomicfile.Options{Volatile: true, Mode: 0o644}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// monitor starts the parent of the container and waits for its word.
+func (s *Service) monitor(ctx context.Context, c *Container, files []*os.File) error {
+	program, err := s.program()
+	if err != nil {
+		return err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	}
+	defer null.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	}
+	defer r.Close()
+	extra := append([]*os.File{w}, files...)
+	if extra[len(extra)-1] == nil {
+		extra[len(extra)-1] = null
+	}
+	cmd := exec.Command(program, s.runDir(c.ID))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.Dir = null, null, null, extra, "/"
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS}
+	if err := cmd.Start(); err != nil {
+		_ = w.Close()
+		return errdef.Errorf(errdef.Internal, "start %s: %w", program, err)
+	}
+	go func() { _ = cmd.Wait() }() // reaped, if we live that long
+	_ = w.Close()
+	_ = r.SetReadDeadline(time.Now().Add(startTime))
+	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Now()) })
+	defer stop()
+	data, err := io.ReadAll(io.LimitReader(r, control.MaxLine))
+	if err != nil || len(data) == 0 {
+		_ = cmd.Process.Kill()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+		defer cancel()
+		if err == nil {
+			err = errors.New("it ended without a word")
+		}
+		return errors.Join(errdef.Errorf(errdef.Internal, "start: the monitor: %w", err), s.rt.Delete(end, c.ID, true))
+	}
+	var ready control.Ready
+	if err := json.Unmarshal(data, &ready); err != nil {
+		return errdef.Errorf(errdef.Internal, "start: the monitor: %w", err)
+	}
+	if ready.Error != "" {
+		return errdef.WithHint(errdef.Errorf(ready.Kind, "%s", ready.Error), ready.Hint)
+	}
+	return nil
+}
+
+// program finds bulkhead-monitor.
+func (s *Service) program() (string, error) {
+	if s.o.Monitor != "" {
+		return s.o.Monitor, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", errdef.Errorf(errdef.Internal, "find this program: %w", err)
+	}
+	dir := filepath.Dir(self)
+	places := []string{filepath.Join(dir, "bulkhead-monitor"), filepath.Join(dir, "..", "libexec", "bulkhead", "bulkhead-monitor")}
+	at := slices.IndexFunc(places, func(p string) bool { return unix.Access(p, unix.X_OK) == nil })
+	if at < 0 {
+		err := errdef.Errorf(errdef.NotFound, "start: there is no bulkhead-monitor beside %s", self)
+		return "", errdef.WithHint(err, "install all of Bulkhead's programs: make install")
+	}
+	return places[at], nil
+}

@@ -1,0 +1,259 @@
+// Package control is what an engine and a container's monitor say to each other: the monitor's orders, the container's state on disk, and the protocol of the
+// monitor's socket.
+//
+// Files. In the container's directory (Dir), which outlives the machine: state.json, written by the monitor alone, and the log. In its run directory (Run), on a
+// tmpfs: monitor.json, the orders; lock, which the monitor holds for as long as it lives (flock(2)); control, the socket; config.json and rootfs, the bundle.
+//
+// The socket. A client sends one Request as a line of JSON and gets one Reply as a line. After Attach the connection carries what the client types, as it is, towards
+// the monitor, and frames the other way: a byte for the stream (1 output, 2 error output; a terminal has only output), three bytes of zero, four of length, big
+// endian, and the bytes: Docker's form of a hijacked connection. The end of the container's output is the end of the connection.
+//
+// The state says what the monitor knew last. Whether it is still true is the kernel's to say: a monitor lives if its lock is held.
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"golang.org/x/sys/unix"
+)
+
+// Orders are what an engine tells a monitor.
+type Orders struct {
+	ID  string
+	Dir string // of the container's files
+	Run string // of the bundle and the socket
+
+	RuntimeRoot  string // state directory of the runtime
+	Systemd      bool
+	Rootless     bool
+	SeccompCache string
+
+	TTY        bool
+	OpenStdin  bool
+	StdinOnce  bool
+	Height     uint16
+	Width      uint16
+	Log        Log
+	Restart    Restart
+	AutoRemove []string // directories to remove when the container has ended for good; nil: it stays
+}
+
+// Log says where output is kept.
+type Log struct {
+	Driver  string // json-file, none
+	Path    string
+	MaxSize int64 // bytes of a file; 0: no limit
+	MaxFile int   // files, the current one included; 0: 1
+}
+
+// Restart is a restart policy.
+type Restart struct {
+	Policy string // "", no, always, on-failure, unless-stopped
+	Most   int    // on-failure; 0: no limit
+}
+
+// Phase is where a container is in its life.
+type Phase string
+
+// The phases, as Docker names them.
+const (
+	Created    Phase = "created"
+	Running    Phase = "running"
+	Restarting Phase = "restarting"
+	Exited     Phase = "exited"
+)
+
+// A State is state.json.
+type State struct {
+	Phase      Phase
+	PID        int
+	Started    time.Time
+	Finished   time.Time
+	ExitCode   int
+	OOMKilled  bool
+	Error      string
+	Restarts   int
+	Monitor    int    // pid of the monitor
+	ByHand     bool   // stopped by somebody, so that unless-stopped leaves it
+	StopSignal string `json:",omitempty"`
+}
+
+// A Request is what a client wants.
+type Request struct {
+	Op     string // attach, resize, stopping, wait
+	Stdin  bool   // attach: the connection carries input
+	Height uint16
+	Width  uint16
+}
+
+// A Reply is the answer.
+type Reply struct {
+	Error string
+	State *State // wait: how it ended
+}
+
+// A Ready is what a monitor writes once into the pipe that it was started with.
+type Ready struct {
+	Error string
+	Hint  string
+	Kind  errdef.Kind
+	PID   int
+}
+
+// Names of files.
+const (
+	StateFile  = "state.json"
+	OrdersFile = "monitor.json"
+	LockFile   = "lock"
+	SocketFile = "control"
+	Rootfs     = "rootfs"
+)
+
+// Descriptors that a monitor inherits.
+const (
+	ReadyFD  = 3 // pipe for one Ready
+	RootFD   = 4 // detached mount of the root file system
+	LayersFD = 5 // lock of the image's layers
+	FirstFD  = 6 // socket of the first attached client, or /dev/null
+)
+
+// MaxLine bounds a request and a reply, in bytes.
+const MaxLine = 64 << 10
+
+// ReadState returns what a monitor wrote last; of kind NotFound if none ever did.
+func ReadState(dir string) (*State, error) {
+	data, err := os.ReadFile(filepath.Join(dir, StateFile))
+	if os.IsNotExist(err) {
+		return nil, errdef.Errorf(errdef.NotFound, "state of the container: %w", err)
+	}
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "state of the container: %w", err)
+	}
+	var s State
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "state of the container: %s: %w", filepath.Join(dir, StateFile), err)
+	}
+	return &s, nil
+}
+
+// WriteState keeps a state. One that ends something is on the disk when it returns.
+func WriteState(dir string, s *State) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, StateFile), data, atomicfile.Options{Volatile: s.Phase != Exited})
+}
+
+// Alive reports whether a monitor holds the lock of a run directory.
+func Alive(run string) bool {
+	fd, err := unix.Open(filepath.Join(run, LockFile), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	free, err := atomicfile.TryFlock(fd, atomicfile.Shared)
+	return err == nil && !free
+}
+
+// A Conn is a connection to a monitor after its request was answered.
+type Conn struct {
+	net.Conn
+	Reply Reply
+	r     *bufio.Reader
+}
+
+// Dial sends a request to the monitor of a run directory. Errors are of kind Unavailable if there is none.
+func Dial(ctx context.Context, run string, q Request) (*Conn, error) {
+	conn, err := Open(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	c, err := Ask(conn, q)
+	if err != nil {
+		_ = conn.Close()
+	}
+	return c, err
+}
+
+// Open connects to the monitor of a run directory.
+func Open(ctx context.Context, run string) (net.Conn, error) {
+	dir, err := unix.Open(run, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
+	}
+	defer unix.Close(dir)
+	var d net.Dialer // sun_path takes 107 bytes, and a descriptor any path (unix(7))
+	conn, err := d.DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(dir)+"/"+SocketFile)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
+	}
+	return conn, nil
+}
+
+// Ask sends a request over a connection that is there.
+func Ask(conn net.Conn, q Request) (*Conn, error) {
+	data, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(append(data, '\n')); err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
+	}
+	c := &Conn{Conn: conn, r: bufio.NewReaderSize(conn, MaxLine)}
+	line, err := c.r.ReadSlice('\n')
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
+	}
+	if err := json.Unmarshal(line, &c.Reply); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "monitor: %w", err)
+	}
+	if c.Reply.Error != "" {
+		return nil, errdef.Errorf(errdef.Conflict, "%s", c.Reply.Error)
+	}
+	return c, nil
+}
+
+// Read reads what comes after the reply.
+func (c *Conn) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// Copy splits the frames of an attached connection into output and error output, until its end.
+func (c *Conn) Copy(out, problems io.Writer) error {
+	var head [8]byte
+	for {
+		if _, err := io.ReadFull(c.r, head[:]); err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
+		}
+		w := out
+		if head[0] == 2 {
+			w = problems
+		}
+		if _, err := io.CopyN(w, c.r, int64(binary.BigEndian.Uint32(head[4:]))); err != nil {
+			return err
+		}
+	}
+}
+
+// Frame writes one frame.
+func Frame(w io.Writer, stream byte, data []byte) error {
+	b := make([]byte, 8+len(data))
+	b[0] = stream
+	binary.BigEndian.PutUint32(b[4:], uint32(len(data)))
+	copy(b[8:], data)
+	_, err := w.Write(b)
+	return err
+}

@@ -1,0 +1,202 @@
+package monitor
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"golang.org/x/sys/unix"
+)
+
+// How a container is started again: after a pause that doubles from the first to the longest, and begins anew once the program has run for a while; as
+// Docker does.
+const (
+	firstPause  = 100 * time.Millisecond
+	longPause   = time.Minute
+	goodRun     = 10 * time.Second
+	endPatience = 20 * time.Second // for what is left of a container when its program has ended
+)
+
+// A monitor watches one container.
+type monitor struct {
+	o     control.Orders
+	rt    *runtime.Runtime
+	fan   *fan
+	ready *os.File // nil once it was told
+
+	mu       sync.Mutex
+	state    control.State
+	stopping bool          // somebody ends the container: no restart
+	ended    chan struct{} // closed when it has ended for good
+	wake     chan struct{} // ends a pause before a restart
+	console  *os.File      // of a terminal; nil: none
+	stdin    *input
+}
+
+// Main is the whole life of a monitor. Its error is told to the engine as well.
+func Main(run string) error {
+	debug.SetGCPercent(25)
+	ready := os.NewFile(control.ReadyFD, "ready")
+	m, err := open(run)
+	if err == nil {
+		m.ready = ready
+		err = m.live()
+	}
+	if err != nil {
+		tell(ready, control.Ready{Error: err.Error(), Hint: errdef.Hint(err), Kind: errdef.KindOf(err)})
+	}
+	return err
+}
+
+// tell writes what the engine waits for.
+func tell(f *os.File, r control.Ready) {
+	if data, err := json.Marshal(r); err == nil {
+		_, _ = f.Write(data)
+	}
+	_ = f.Close()
+}
+
+// open reads the orders and takes the lock.
+func open(run string) (*monitor, error) {
+	m := &monitor{ended: make(chan struct{}), wake: make(chan struct{})}
+	data, err := os.ReadFile(filepath.Join(run, control.OrdersFile))
+	if err == nil {
+		err = json.Unmarshal(data, &m.o)
+	}
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "monitor: orders: %w", err)
+	}
+	lock, err := unix.Open(filepath.Join(run, control.LockFile), unix.O_RDONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "monitor: lock: %w", err)
+	}
+	// The descriptor is never closed: the lock lasts as long as this process.
+	if ok, err := atomicfile.TryFlock(lock, atomicfile.Exclusive); err != nil || !ok {
+		return nil, errdef.Errorf(errdef.Conflict, "monitor: the container has one already")
+	}
+	m.rt = &runtime.Runtime{Root: m.o.RuntimeRoot, Systemd: m.o.Systemd, Rootless: m.o.Rootless, SeccompCache: m.o.SeccompCache}
+	for _, fd := range []int{control.ReadyFD, control.RootFD, control.LayersFD, control.FirstFD} {
+		unix.CloseOnExec(fd)
+	}
+	return m, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+}
+
+// live mounts the root, serves the socket, and runs the program as often as the policy says.
+func (m *monitor) live() error {
+	if err := m.mountRoot(); err != nil {
+		return err
+	}
+	log, err := openLog(m.o.Log)
+	if err != nil {
+		return err
+	}
+	m.fan = newFan(log)
+	stop, err := m.serve()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := m.adopt(); err != nil {
+		return err
+	}
+	pause := firstPause
+	for {
+		start := time.Now()
+		err := m.once()
+		if m.ready != nil { // it never ran
+			return errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%w", err), errdef.Hint(err))
+		}
+		if time.Since(start) > goodRun {
+			pause = firstPause
+		}
+		if !m.again(err) {
+			break
+		}
+		select {
+		case <-time.After(pause):
+		case <-m.wake:
+		}
+		pause = min(2*pause, longPause)
+		if m.isStopping() {
+			break
+		}
+	}
+	return m.finish()
+}
+
+// mountRoot puts the container's root into the mount namespace that this process was born in. The engine makes that one: unshare(2) would move one thread of
+// many.
+func (m *monitor) mountRoot() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return errdef.Errorf(errdef.Internal, "monitor: make / a slave: %w", err)
+	}
+	target := filepath.Join(m.o.Run, control.Rootfs)
+	if err := unix.MoveMount(control.RootFD, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return errdef.Errorf(errdef.Internal, "monitor: mount the root at %s: %w", target, err)
+	}
+	return unix.Close(control.RootFD)
+}
+
+// set changes the state and keeps it.
+func (m *monitor) set(change func(*control.State)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.state)
+	m.state.Monitor = os.Getpid()
+	return control.WriteState(m.o.Dir, &m.state)
+}
+
+func (m *monitor) isStopping() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stopping
+}
+
+// again reports whether the policy wants another run. err is why the last start failed.
+func (m *monitor) again(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return false
+	}
+	r := m.o.Restart
+	failed := err != nil || m.state.ExitCode != 0
+	yes := r.Policy == "always" || r.Policy == "unless-stopped" || r.Policy == "on-failure" && failed && (r.Most == 0 || m.state.Restarts < r.Most)
+	if yes {
+		m.state.Phase = control.Restarting
+		m.state.Restarts++
+		_ = control.WriteState(m.o.Dir, &m.state) // the next one says it again
+	}
+	return yes
+}
+
+// finish tells all who wait, and removes what nobody wants to keep.
+func (m *monitor) finish() error {
+	err := m.set(func(s *control.State) {
+		s.Phase, s.PID, s.ByHand = control.Exited, 0, m.stopping
+	})
+	close(m.ended)
+	m.stdin.finish()
+	m.fan.close()
+	for _, dir := range m.o.AutoRemove {
+		if e := os.RemoveAll(dir); err == nil && e != nil {
+			err = errdef.Errorf(errdef.Unavailable, "monitor: remove the container: %w", e)
+		}
+	}
+	return err
+}
+
+// clean ends what is left of the container.
+func (m *monitor) clean() error {
+	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+	defer cancel()
+	return m.rt.Delete(ctx, m.o.ID, true)
+}

@@ -1,0 +1,221 @@
+package monitor
+
+import (
+	"context"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"golang.org/x/sys/unix"
+)
+
+// drainTime bounds how long output is read after the last process has ended: what still holds the pipe is no process of the container.
+const drainTime = 3 * time.Second
+
+// once starts the program and waits for its end.
+func (m *monitor) once() error {
+	s, err := m.open()
+	if err != nil {
+		return m.failed(err)
+	}
+	defer s.close()
+	ctx := context.Background()
+	if err := s.create(ctx, m); err != nil {
+		return m.failed(err)
+	}
+	var copies sync.WaitGroup
+	m.copy(s, &copies)
+	process, err := m.started(ctx)
+	if err != nil {
+		_ = m.clean()
+		return m.failed(err)
+	}
+	code, err := wait(process)
+	oom := m.ranOut()
+	cleanErr := m.clean()
+	drained := make(chan struct{})
+	go func() { copies.Wait(); close(drained) }()
+	select {
+	case <-drained:
+	case <-time.After(drainTime):
+	}
+	m.forget()
+	if err == nil {
+		err = cleanErr
+	}
+	serr := m.set(func(s *control.State) {
+		s.PID, s.ExitCode, s.OOMKilled, s.Finished, s.Error = 0, code, oom, time.Now().UTC(), ""
+		if err != nil {
+			s.Error = err.Error()
+		}
+	})
+	if err == nil {
+		err = serr
+	}
+	return err
+}
+
+// failed records that the program did not start. If it never did, that is the end.
+func (m *monitor) failed(err error) error {
+	_ = m.set(func(s *control.State) {
+		s.PID, s.ExitCode, s.Error, s.Finished = 0, exitCode(err), err.Error(), time.Now().UTC()
+		if m.ready != nil {
+			s.Phase = control.Exited
+		}
+	})
+	return err
+}
+
+// exitCode is Docker's for a container that did not start: 127 if there is no such program, 126 if it cannot be executed, else 128.
+func exitCode(err error) int {
+	switch {
+	case errdef.Is(err, errdef.NotFound):
+		return 127
+	case errdef.Is(err, errdef.Denied):
+		return 126
+	}
+	return 128
+}
+
+// started lets the program run, and tells the engine.
+func (m *monitor) started(ctx context.Context) (pidfd.Process, error) {
+	state, err := m.rt.State(m.o.ID)
+	if err != nil {
+		return pidfd.Process{}, err
+	}
+	process, err := pidfd.Open(state.PID)
+	if err != nil {
+		return pidfd.Process{}, err
+	}
+	if err := m.rt.Start(ctx, m.o.ID, ""); err != nil {
+		_ = process.Close()
+		return pidfd.Process{}, err
+	}
+	err = m.set(func(s *control.State) {
+		s.Phase, s.PID, s.Started, s.Error, s.ExitCode, s.OOMKilled = control.Running, state.PID, time.Now().UTC(), "", 0, false
+	})
+	if m.ready != nil {
+		tell(m.ready, control.Ready{PID: state.PID})
+		m.ready = nil
+	}
+	return process, err
+}
+
+// wait returns the exit code of the program: 128 and the number of a signal that ended it. Orphans of the container that come to us meanwhile are reaped.
+func wait(process pidfd.Process) (int, error) {
+	defer process.Close()
+	status, err := process.Wait()
+	if err != nil {
+		return 128, errdef.Errorf(errdef.Internal, "wait for the program: %w", err)
+	}
+	for {
+		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
+			break
+		}
+	}
+	if status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return status.ExitStatus(), nil
+}
+
+// ranOut reports whether the kernel has killed a process of the container for want of memory.
+func (m *monitor) ranOut() bool {
+	s, err := m.rt.State(m.o.ID)
+	return err == nil && s.OOMKilled
+}
+
+// streams are what a program has as its standard streams, and our ends of them.
+type streams struct {
+	child [3]*os.File // the program's; nil with a terminal
+	ours  [3]*os.File // input, output, error output; nil: none
+	tty   string      // the socket to which the terminal comes, "": none
+	take  func() (*os.File, error)
+}
+
+func (m *monitor) open() (*streams, error) {
+	s := &streams{}
+	if m.o.TTY {
+		return s, s.listen(m.o.Run)
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
+	}
+	s.child[0] = null
+	for i := range 3 {
+		if i == 0 && !m.o.OpenStdin {
+			continue
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			s.close()
+			return nil, errdef.Errorf(errdef.Unavailable, "monitor: pipe: %w", err)
+		}
+		if i == 0 {
+			_ = null.Close()
+			s.child[0], s.ours[0] = r, w
+		} else {
+			s.child[i], s.ours[i] = w, r
+		}
+	}
+	return s, nil
+}
+
+// close closes what is still open.
+func (s *streams) close() {
+	for _, f := range append(s.child[:], s.ours[:]...) {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	if s.tty != "" {
+		_ = os.Remove(s.tty)
+	}
+}
+
+// create makes the container, which inherits our standard descriptors: they are its own meanwhile.
+func (s *streams) create(ctx context.Context, m *monitor) error {
+	o := &runtime.CreateOptions{Bundle: m.o.Run, ConsoleSocket: s.tty}
+	if s.tty != "" {
+		if err := m.rt.Create(ctx, m.o.ID, o); err != nil {
+			return err
+		}
+		f, err := s.take()
+		if err != nil {
+			_ = m.clean()
+			return err
+		}
+		s.ours[1] = f
+		return nil
+	}
+	var saved [3]int
+	for i := range saved {
+		fd, err := unix.FcntlInt(uintptr(i), unix.F_DUPFD_CLOEXEC, 10)
+		if err != nil {
+			return errdef.Errorf(errdef.Unavailable, "monitor: duplicate a descriptor: %w", err)
+		}
+		saved[i] = fd
+	}
+	defer func() {
+		for i, fd := range saved {
+			_ = unix.Dup3(fd, i, 0)
+			_ = unix.Close(fd)
+		}
+	}()
+	for i, f := range s.child {
+		if err := unix.Dup3(int(f.Fd()), i, 0); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "monitor: duplicate a descriptor: %w", err)
+		}
+	}
+	err := m.rt.Create(ctx, m.o.ID, o)
+	for i, f := range s.child { // the end of the program's is the end of the pipe
+		_ = f.Close()
+		s.child[i] = nil
+	}
+	return err
+}

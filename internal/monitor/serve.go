@@ -1,0 +1,137 @@
+package monitor
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"golang.org/x/sys/unix"
+)
+
+// maxClients bounds how many are served at once: each has a goroutine and a buffer.
+const maxClients = 64
+
+// serve listens on the socket until stop is called.
+func (m *monitor) serve() (stop func(), err error) {
+	m.stdin = newInput(m.o.StdinOnce, m.o.TTY)
+	l, err := bind(m.o.Run, control.SocketFile)
+	if err != nil {
+		return nil, err
+	}
+	var serving sync.WaitGroup
+	free := make(chan struct{}, maxClients)
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			free <- struct{}{}
+			serving.Go(func() {
+				defer func() { <-free }()
+				m.client(c, false)
+			})
+		}
+	})
+	return func() { _ = l.Close() }, nil
+}
+
+// adopt serves the client that came with us, before the program runs, so that it misses nothing.
+func (m *monitor) adopt() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(control.FirstFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil //nolint:nilerr // nobody came along
+	}
+	f := os.NewFile(control.FirstFD, "client")
+	c, err := net.FileConn(f)
+	_ = f.Close()
+	if err != nil {
+		return errdef.Errorf(errdef.Internal, "monitor: the first client: %w", err)
+	}
+	attached := make(chan struct{})
+	go m.serveClient(c, true, func() { close(attached) })
+	select {
+	case <-attached:
+	case <-time.After(5 * time.Second):
+		return errdef.Errorf(errdef.Timeout, "monitor: the first client asks for nothing")
+	}
+	return nil
+}
+
+func (m *monitor) client(c net.Conn, first bool) { m.serveClient(c, first, func() {}) }
+
+// serveClient answers one request.
+func (m *monitor) serveClient(c net.Conn, first bool, answered func()) {
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	r := bufio.NewReaderSize(c, control.MaxLine)
+	line, err := r.ReadSlice('\n')
+	var q control.Request
+	if err != nil || json.Unmarshal(line, &q) != nil {
+		_ = c.Close()
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	if q.Op == "attach" {
+		if reply(c, control.Reply{}) != nil || !m.fan.add(c, first) {
+			_ = c.Close()
+			return
+		}
+		answered()
+		if q.Stdin {
+			m.stdin.take(r)
+		} else {
+			_, _ = io.Copy(io.Discard, r) // until it goes
+		}
+		return // the fan closes it: output may come for long after the end of input
+	}
+	_ = reply(c, m.answer(q))
+	_ = c.Close()
+}
+
+func reply(c net.Conn, p control.Reply) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	_, err = c.Write(append(data, '\n'))
+	return err
+}
+
+// answer does what a request says.
+func (m *monitor) answer(q control.Request) control.Reply {
+	switch q.Op {
+	case "resize":
+		m.mu.Lock()
+		m.o.Height, m.o.Width = q.Height, q.Width
+		console := m.console
+		m.mu.Unlock()
+		if console != nil {
+			if err := resize(console, q.Height, q.Width); err != nil {
+				return control.Reply{Error: err.Error()}
+			}
+		}
+		return control.Reply{}
+	case "stopping":
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if !m.stopping {
+			m.stopping = true
+			close(m.wake)
+		}
+		return control.Reply{}
+	case "wait":
+		<-m.ended
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		s := m.state
+		return control.Reply{State: &s}
+	}
+	return control.Reply{Error: "monitor: there is no such request"}
+}
