@@ -99,7 +99,7 @@ func (c *container) destroy(ctx context.Context) error {
 		return err
 	}
 	if c.rec.AppArmor != "" {
-		if err := apparmor.Release(c.rec.AppArmor, c.dir.Path); err != nil {
+		if err := apparmor.Release(c.rec.AppArmor, c.dir.Path, !c.rec.OwnPIDs); err != nil {
 			return err
 		}
 	}

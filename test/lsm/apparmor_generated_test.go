@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +111,51 @@ func TestAppArmorGenerated(t *testing.T) {
 		t.Error(r.out)
 	}
 	nothingLeft(t, name)
+}
+
+// TestAppArmorDetached: a procfs that is mounted nowhere is no way around the profile for who has CAP_SYS_ADMIN, and what programs do without names works.
+func TestAppArmorDetached(t *testing.T) {
+	needAppArmor(t)
+	for _, file := range []string{"sys/kernel/domainname", "sysrq-trigger"} {
+		both(t, "generated", func(*box) {}, "inside detached "+file)
+	}
+	for _, admin := range []bool{false, true} {
+		b := newBox(t)
+		b.spec.Annotations[appArmorAnnotation] = "generated"
+		if !admin {
+			b.spec.Process.Capabilities = &specs.LinuxCapabilities{}
+		}
+		if r := b.sh("inside memfd /bin/busybox"); r.out != "executed\n" {
+			t.Errorf("CAP_SYS_ADMIN %v: %d: %s", admin, r.code, r.out)
+		}
+	}
+}
+
+// TestAppArmorSurvivors: a process that outlives its container, as in the host's pid namespace and without a cgroup, stays confined.
+func TestAppArmorSurvivors(t *testing.T) {
+	needAppArmor(t)
+	b := newBox(t)
+	b.without(specs.PIDNamespace)
+	b.spec.Annotations[appArmorAnnotation] = "generated"
+	b.spec.Process.Args = []string{"sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"}
+	b.write()
+	r := b.command("--cgroup-manager", "disabled", "run", "--bundle", b.dir, b.id)
+	pid, err := strconv.Atoi(strings.TrimSpace(r.out))
+	if err != nil {
+		t.Fatalf("%v: %s", err, r.out)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	label, err := os.ReadFile(fmt.Sprintf("/proc/%d/attr/current", pid))
+	if err != nil || !strings.HasPrefix(string(label), "bulkhead-") {
+		t.Errorf("the process that is left is %q, %v", label, err)
+	}
+	next := newBox(t)
+	next.spec = b.spec
+	next.spec.Process.Args = []string{"cat", "/proc/self/attr/current"}
+	next.write()
+	if r := next.command("run", "--bundle", next.dir, next.id); r.code != 0 || r.out == string(label) {
+		t.Errorf("the next container has its name: %s", r.out)
+	}
 }
 
 // TestAppArmorPeers: with the host's processes in sight, root reaches those of its own container and no others.

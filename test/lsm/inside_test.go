@@ -10,6 +10,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// execMemfd executes a copy of a program, as busybox echo.
+func execMemfd(program string) error {
+	data, err := os.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	w, err := unix.MemfdCreate("copy", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Write(w, data); err != nil {
+		return err
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d", w)
+	r, err := unix.Open(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	_ = unix.Close(w) // a file that somebody may write is not executed
+	return unix.Exec(fmt.Sprintf("/proc/self/fd/%d", r), []string{"busybox", "echo", "executed"}, nil)
+}
+
 // inside is this program inside a container: what a shell cannot do. It prints "done", or the error.
 func inside(args []string) int {
 	if err := tryInside(args); err != nil {
@@ -32,6 +54,22 @@ func tryInside(args []string) error {
 		return unix.Kill(n, 0)
 	case "trace":
 		return unix.PtraceSeize(n) // and let go of by ending
+	case "detached": // open a file of a procfs that is mounted nowhere, for writing
+		fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		if err := unix.FsconfigCreate(fs); err != nil {
+			return err
+		}
+		dir, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		_, err = unix.Openat(dir, args[1], unix.O_WRONLY, 0)
+		return err
+	case "memfd": // execute a program that no directory has
+		return execMemfd(args[1])
 	case "abstract": // connect to an abstract unix socket
 		c, err := net.DialTimeout("unix", "@"+args[1], 5*time.Second)
 		if err == nil {

@@ -4,7 +4,7 @@
 //	policy, err := apparmor.New(spec, rootfs, request)       // pure but for links of the image
 //	slot, err := apparmor.Claim(ctx, policy, stateDirectory) // a name that is this container's alone
 //	err = slot.Load()                                        // before the program is executed under slot.Name
-//	err = apparmor.Release(slot.Name, stateDirectory)        // when the last process has ended
+//	err = apparmor.Release(slot.Name, stateDirectory, false) // when the last process has ended
 //
 // What the profile holds: files may be written where the specification says so, executed where no mount says noexec, and not touched at all where they
 // are masked; the capabilities are those of the bounding set, without CAP_MAC_ADMIN and CAP_MAC_OVERRIDE; nothing is mounted; signals and ptrace reach
@@ -24,7 +24,7 @@
 //
 // A claim is a file in /run/bulkhead/apparmor that names the state directory of its container. It is free again when that directory and the
 // process that made the claim are gone, so that nothing that is killed at any moment keeps a name for ever. A profile is removed after the last process:
-// the kernel unconfines those that still have it.
+// the kernel unconfines those that still have it. A profile without a claim is of a runtime with another /run, and its name is not taken.
 //
 // Loading needs CAP_MAC_ADMIN in the first user namespace, so a container of an ordinary user gets none.
 package apparmor

@@ -2,6 +2,7 @@ package apparmor
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,9 +104,15 @@ func (k kernel) used(name string) (bool, error) {
 		if err != nil {
 			b, err = proc.Read(procfs.Path(pid, "attr/current"))
 		}
-		if err == nil && strings.Contains(string(b), name) { // a stack has other names beside it
+		if err == nil && confines(string(b), name) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// confines reports whether a label, as /proc/PID/attr/current has it, is or contains a profile: name (mode), or name//&name (mode).
+func confines(label, name string) bool {
+	label, _, _ = strings.Cut(label, " (")
+	return slices.Contains(strings.Split(strings.TrimRight(label, "\x00\n"), "//&"), name)
 }

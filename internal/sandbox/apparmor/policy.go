@@ -18,6 +18,9 @@ import (
 // maxRegions bounds what a specification can make of a profile: a hostile one would keep the parser busy.
 const maxRegions = 512
 
+// maxRules bounds the bytes of the rules, which grow with the square of the length of a path that is excepted. A typical container has 10 KB.
+const maxRules = 512 << 10
+
 // A Policy is what a profile says, without its name.
 type Policy struct {
 	request lsm.AppArmorRequest
@@ -89,6 +92,10 @@ func (p *Policy) lookAtFiles(spec *specs.Spec, root string) error {
 			return err
 		}
 		dest = follow(dest)
+		if o.Remount { // which leaves alone what is mounted below
+			p.regions = p.regions.set(dest, p.mounted(dest, m, &o))
+			continue
+		}
 		p.regions = p.regions.over(dest, p.mounted(dest, m, &o))
 	}
 	if spec.Linux != nil {
@@ -99,9 +106,14 @@ func (p *Policy) lookAtFiles(spec *specs.Spec, root string) error {
 			p.regions = p.regions.over(follow(filepath.Clean("/"+path)), access{})
 		}
 	}
+	const hint = "mount directories instead of single files, or leave the annotation " + lsm.AppArmorAnnotation + " away"
 	if len(p.regions) > maxRegions {
 		err := errdef.Errorf(errdef.Invalid, "apparmor: %d mounts, read-only and masked paths: more than %d make no profile", len(p.regions), maxRegions)
-		return errdef.WithHint(err, "mount directories instead of single files, or leave the annotation "+lsm.AppArmorAnnotation+" away")
+		return errdef.WithHint(err, hint)
+	}
+	if n := p.regions.ruleBytes(); n > maxRules {
+		err := errdef.Errorf(errdef.Invalid, "apparmor: mounts, read-only and masked paths make rules of %d bytes: more than %d make no profile", n, maxRules)
+		return errdef.WithHint(err, hint)
 	}
 	return nil
 }

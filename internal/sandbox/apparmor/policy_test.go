@@ -6,9 +6,12 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"pgregory.net/rapid"
@@ -39,6 +42,8 @@ func sample() *specs.Spec {
 func TestGolden(t *testing.T) {
 	joined := sample()
 	joined.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: "/proc/1/ns/pid"}}
+	admin := sample()
+	admin.Process.Capabilities.Bounding = []string{"CAP_SYS_ADMIN"}
 	tests := map[string]struct {
 		spec *specs.Spec
 		r    lsm.AppArmorRequest
@@ -47,6 +52,7 @@ func TestGolden(t *testing.T) {
 		"generated":        {sample(), lsm.AppArmorRequest{Generated: true}, Modern},
 		"generated-legacy": {sample(), lsm.AppArmorRequest{Generated: true}, Legacy},
 		"words":            {joined, lsm.AppArmorRequest{Generated: true, Mount: true, UserNS: true}, Modern},
+		"sys-admin":        {admin, lsm.AppArmorRequest{Generated: true}, Modern},
 		"empty":            {&specs.Spec{}, lsm.AppArmorRequest{Generated: true}, Modern},
 		"default":          {sample(), lsm.AppArmorRequest{Default: true}, Modern},
 		"default-legacy":   {sample(), lsm.AppArmorRequest{Default: true}, Legacy},
@@ -170,5 +176,55 @@ func TestTooMany(t *testing.T) {
 	}
 	if _, err := New(s, "", lsm.AppArmorRequest{Generated: true}); err == nil || !strings.Contains(err.Error(), "512") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTooLong: a few long paths make gigabytes of rules, and are refused before that.
+func TestTooLong(t *testing.T) {
+	s := &specs.Spec{Linux: &specs.Linux{}}
+	for i := range 40 {
+		s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, "/"+string(rune('a'+i%26))+strings.Repeat("x", 4000)+string(rune('a'+i/26)))
+	}
+	start := time.Now()
+	if _, err := New(s, "", lsm.AppArmorRequest{Generated: true}); !errdef.Is(err, errdef.Invalid) || errdef.Hint(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+// TestRuleBytes: the guess at the size of a profile is of the size that it has.
+func TestRuleBytes(t *testing.T) {
+	for _, n := range []int{1, 10, 100} {
+		s := sample()
+		for i := range n {
+			s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, "/proc/"+strconv.Itoa(i*7919)+"/some/where")
+		}
+		p, err := New(s, "", lsm.AppArmorRequest{Generated: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if guess, got := p.regions.ruleBytes(), len(p.Text("x", Modern)); guess > got || got > 4*guess+2000 {
+			t.Errorf("%d paths: %d bytes, guessed %d", n, got, guess)
+		}
+	}
+}
+
+// TestRemount: a remount changes one mount, and none below it.
+func TestRemount(t *testing.T) {
+	s := &specs.Spec{Root: &specs.Root{Readonly: true}, Mounts: []specs.Mount{
+		{Destination: "/data", Type: "tmpfs", Options: []string{"ro", "noexec"}},
+		{Destination: "/data/secret", Type: "tmpfs", Options: []string{"ro"}},
+		{Destination: "/data", Type: "bind", Options: []string{"remount", "bind", "rw"}},
+	}}
+	p, err := New(s, "", lsm.AppArmorRequest{Generated: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]access{"/data/x": {read: true, write: true}, "/data/secret/x": {read: true, exec: true}, "/x": {read: true, exec: true}} {
+		if got := p.regions.holding(path).access; got != want {
+			t.Errorf("%s: %+v, want %+v", path, got, want)
+		}
 	}
 }

@@ -47,6 +47,11 @@ func (r regions) holding(path string) region {
 func (r regions) freeze(path string) regions {
 	a := r.holding(path).access
 	a.write = false
+	return r.set(path, a)
+}
+
+// set says what may be done with a path and what is below it, and leaves mounts there alone.
+func (r regions) set(path string, a access) regions {
 	for i := range r {
 		if r[i].path == path {
 			r[i].access = a
@@ -88,6 +93,7 @@ func (r regions) areas(has func(access) bool) []area {
 				}
 			}
 		}
+		sort.Strings(a.except)
 		out = append(out, a)
 	}
 	return out
@@ -105,6 +111,26 @@ func (r regions) parents() []int {
 		}
 	}
 	return up
+}
+
+// ruleBytes is about how long the globs of all rights are together, without making them.
+func (r regions) ruleBytes() int {
+	n := 0
+	for _, has := range []func(access) bool{func(a access) bool { return a.read }, func(a access) bool { return a.write }, func(a access) bool { return a.exec }} {
+		for _, a := range r.areas(has) {
+			n += len(a.path)
+			before := a.path
+			for _, e := range a.except { // in order: each adds a glob for every byte after what it shares with the one before
+				shared := 0
+				for shared < min(len(e), len(before)) && e[shared] == before[shared] {
+					shared++
+				}
+				n += (len(e)*(len(e)+1) - shared*(shared+1)) / 2
+				before = e
+			}
+		}
+	}
+	return n
 }
 
 // globs returns patterns, in the language of apparmor.d(5) and already quoted where that must be, that match exactly the paths of an area: a file,

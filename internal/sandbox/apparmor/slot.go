@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -15,6 +16,9 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	"golang.org/x/sys/unix"
 )
+
+// lockTime bounds how long a command waits for the claims. They are locked for milliseconds, unless somebody stops the one who has the lock.
+var lockTime = 20 * time.Second
 
 // maxSlots bounds how many containers have one policy at once; each number is a name that is compiled once.
 const maxSlots = 4096
@@ -74,8 +78,11 @@ func (s *Slot) Drop() {
 }
 
 // Release removes a profile from the kernel, when the last process under it has ended, and gives its name back. It may be repeated. A name that another
-// container has claimed, or that is not one of ours, is left alone.
-func Release(name, owner string) error { return theHost().release(name, owner) }
+// container has claimed, or that is not one of ours, is left alone. With survivors, processes may be left that nobody could end, as in the host's pid
+// namespace: if there are, profile and name stay with them until another container wants the name and they are gone.
+func Release(name, owner string, survivors bool) error {
+	return theHost().release(name, owner, survivors)
+}
 
 func (h *host) claim(ctx context.Context, p *Policy, owner string) (*Slot, error) {
 	weaker := p.request.BestEffort
@@ -113,9 +120,12 @@ func (h *host) lock(ctx context.Context) (int, error) {
 		unix.Close(dir)
 		return -1, errdef.Errorf(errdef.Denied, "apparmor: %s: somebody else can write there", h.claims)
 	}
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
 	if err := atomicfile.Flock(ctx, dir, atomicfile.Exclusive); err != nil {
 		unix.Close(dir)
-		return -1, errdef.Errorf(errdef.KindOf(err), "apparmor: lock %s: %w", h.claims, err)
+		err = errdef.Errorf(errdef.KindOf(err), "apparmor: lock %s: %w", h.claims, err)
+		return -1, errdef.WithHint(err, "fuser -v "+h.claims+" tells which process has it, perhaps a stopped one")
 	}
 	return dir, nil
 }
@@ -150,8 +160,9 @@ func (h *host) take(ctx context.Context, p *Policy, owner string) (string, error
 // to be a peer, and to remove the profile sets its processes free.
 func (h *host) free(dir int, name string) (bool, error) {
 	who, old := readClaim(dir, name)
-	if old == "" { // no such file
-		return true, nil
+	if old == "" { // no such file; a profile without one is somebody else's, who has another /run
+		there, err := h.loaded(name)
+		return err == nil && !there, err
 	}
 	if alive(who) {
 		return false, nil
@@ -167,19 +178,22 @@ func (h *host) free(dir int, name string) (bool, error) {
 	return err == nil && !used, err
 }
 
-func (h *host) release(name, owner string) error {
+func (h *host) release(name, owner string, survivors bool) error {
 	if !strings.HasPrefix(name, prefix) || strings.Contains(name, "/") {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), parserTime)
-	defer cancel()
-	dir, err := h.lock(ctx)
+	dir, err := h.lock(context.Background())
 	if err != nil {
 		return err
 	}
 	defer unix.Close(dir)
 	if _, old := readClaim(dir, name); old != owner {
 		return nil
+	}
+	if survivors {
+		if used, err := h.used(name); used || err != nil {
+			return err
+		}
 	}
 	if err := h.remove(name); err != nil {
 		return errdef.Errorf(errdef.Internal, "apparmor: remove profile %s: %w", name, err)

@@ -7,9 +7,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // testHost claims and compiles for real, in directories of the test's own; what the kernel would be told goes to plain files. The kernel's part is tested
@@ -122,14 +125,14 @@ func TestClaims(t *testing.T) {
 	if len(seen) != n {
 		t.Fatalf("%d names: %v", len(seen), names)
 	}
-	if err := h.release(names[3], owner(4)); err != nil { // somebody else's
+	if err := h.release(names[3], owner(4), false); err != nil { // somebody else's
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(h.claims, names[3])); err != nil {
 		t.Errorf("a name was given back by somebody else: %v", err)
 	}
 	for range 2 {
-		if err := h.release(names[3], owner(3)); err != nil {
+		if err := h.release(names[3], owner(3), false); err != nil {
 			t.Error(err)
 		}
 	}
@@ -170,6 +173,65 @@ func TestClaimOfTheDead(t *testing.T) {
 	third.Drop()
 	if _, err := os.Stat(claim); !os.IsNotExist(err) {
 		t.Errorf("dropped, and still there: %v", err)
+	}
+}
+
+// TestForeignProfile: a profile that nobody here has claimed is of a runtime with another /run, and its container is no peer.
+func TestForeignProfile(t *testing.T) {
+	h, p, ctx := testHost(t), testPolicy(t), context.Background()
+	first := prefix + p.Hash() + "-0"
+	if err := os.WriteFile(filepath.Join(string(h.kernel), "profiles"), []byte(first+" (enforce)\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.claim(ctx, p, filepath.Join(t.TempDir(), "container"))
+	if err != nil || s.Name != prefix+p.Hash()+"-1" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestClaimsHeld: whoever is stopped with the lock on the claims makes others fail, and wait for ever never.
+func TestClaimsHeld(t *testing.T) {
+	h, p := testHost(t), testPolicy(t)
+	defer func(d time.Duration) { lockTime = d }(lockTime)
+	lockTime = 50 * time.Millisecond
+	ctx := context.Background()
+	owner := filepath.Join(t.TempDir(), "container")
+	s, err := h.claim(ctx, p, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := h.lock(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir)
+	done := make(chan error, 3)
+	go func() {
+		_, err := h.claim(ctx, p, owner+"2")
+		done <- err
+		done <- h.drop(s.Name, owner)
+		done <- h.release(s.Name, owner, false)
+	}()
+	for range 3 {
+		select {
+		case err := <-done:
+			if !errdef.Is(err, errdef.Timeout) || errdef.Hint(err) == "" {
+				t.Errorf("%v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits for ever")
+		}
+	}
+}
+
+func TestConfines(t *testing.T) {
+	for label, want := range map[string]bool{
+		"bulkhead-a-1 (enforce)\n": true, "bulkhead-a-1//&own (mixed)\n": true, "own//&bulkhead-a-1 (enforce)\n": true,
+		"bulkhead-a-10 (enforce)\n": false, "unconfined\n": false, "": false,
+	} {
+		if confines(label, "bulkhead-a-1") != want {
+			t.Errorf("%q: not %v", label, want)
+		}
 	}
 }
 

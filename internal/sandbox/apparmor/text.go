@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
+	"golang.org/x/sys/unix"
 )
 
 // A Dialect is what a parser understands of apparmor.d(5).
@@ -16,6 +17,9 @@ const (
 
 // outside is what the paths of files begin with that the container was handed open and that no mount of its own shows.
 const outside = "/.outside"
+
+// handedFrom are the directories of a host in which files are that containers are handed open.
+const handedFrom = "{data,dev,home,mnt,opt,root,run,srv,tmp,usr,var}"
 
 // prefix begins the name of every profile that is ours.
 const prefix = "bulkhead-"
@@ -80,11 +84,18 @@ func (p *Policy) files(b *strings.Builder, d Dialect) {
 			}
 		}
 	}
-	rules(p.regions, "rk", func(a access) bool { return a.read })
-	rules(p.regions, "mix", func(a access) bool { return a.exec })
+	regions, handed := p.regions, outside+"{,/,/**}"
+	if d == Modern && p.caps.Has(unix.CAP_SYS_ADMIN) {
+		// With it, fsmount(2) and open_tree(2) make a procfs or sysfs that is mounted nowhere, and AppArmor does not ask anybody. Its files have names like those
+		// of files from outside, from its own root on: /.outside/sys/kernel/core_pattern.
+		regions, handed = regions.over(outside, access{}), outside+"/"+handedFrom+"/**"
+		b.WriteString(`  "` + outside + `{,/}" mix,` + "\n") // a program in a memfd
+	}
+	rules(regions, "rk", func(a access) bool { return a.read })
+	rules(regions, "mix", func(a access) bool { return a.exec })
 	if d == Modern {
-		b.WriteString(`  "` + outside + `{,/,/**}" mrwlkix,` + "\n")
-		rules(p.regions, "wl", func(a access) bool { return a.write })
+		b.WriteString(`  "` + handed + `" mrwlkix,` + "\n")
+		rules(regions, "wl", func(a access) bool { return a.write })
 	} else {
 		rules(p.regions.kernelOnly(), "wl", func(a access) bool { return a.write })
 	}
