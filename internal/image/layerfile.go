@@ -53,10 +53,14 @@ func (l *loading) storeFile(ctx context.Context, f *os.File) (v1.Descriptor, err
 // name unpacks what was loaded and gives the names.
 func (l *loading) name(ctx context.Context, targets []target, progress func(Progress)) ([]Loaded, error) {
 	refs := make([][]reference.Reference, len(targets))
+	n := 0
 	for i, t := range targets {
 		var err error
 		if refs[i], err = t.references(); err != nil {
 			return nil, err
+		}
+		if n += len(refs[i]); n > maxLoadNames {
+			return nil, errdef.Errorf(errdef.Invalid, "archive: it gives more than %d names", maxLoadNames)
 		}
 	}
 	var out []Loaded
@@ -110,8 +114,12 @@ func (t *target) references() ([]reference.Reference, error) {
 
 // give gives a name, and says from whom it took it.
 func (l *loading) give(ctx context.Context, ref reference.Reference, desc v1.Descriptor, progress func(Progress)) error {
-	if old, err := l.named(ref, nil); err == nil && old.Target.Digest != desc.Digest {
-		tell(progress, Progress{Action: "The image " + ref.Familiar() + " already exists, renaming the old one with ID " + old.ID.String() + " to empty string"})
+	if old, err := l.store.Lookup(ref.String()); err == nil && old.Descriptor.Digest != desc.Digest {
+		id := old.Descriptor.Digest
+		if img, err := l.open(old.Descriptor, nil); err == nil {
+			id = img.ID
+		}
+		tell(progress, Progress{Action: "The image " + ref.Familiar() + " already exists, renaming the old one with ID " + id.String() + " to empty string"})
 	}
 	return l.store.Tag(ctx, ref.String(), desc, store.Event{Action: "load", Digest: desc.Digest})
 }

@@ -31,6 +31,7 @@ const (
 	maxLoadEntries = 100_000
 	maxLoadJSON    = manifest.MaxConfig
 	maxLoadBytes   = 1 << 40
+	maxLoadNames   = 1000 // each is a change of index.json, which is written and synced
 )
 
 // Loaded is an image of an archive: a name, or, without one, its id.
@@ -249,7 +250,10 @@ func (l *loading) document(name string) ([]byte, error) {
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "archive: %.256q: %w", name, err)
 	}
-	return data, strictjson.Check(data, strictjson.Limits{Bytes: maxLoadJSON, Depth: manifest.MaxDepth, Values: manifest.MaxValues})
+	if err := strictjson.Check(data, strictjson.Limits{Bytes: maxLoadJSON, Depth: manifest.MaxDepth, Values: manifest.MaxValues}); err != nil {
+		return nil, errdef.Errorf(errdef.KindOf(err), "archive: %.256q: %w", name, err)
+	}
+	return data, nil
 }
 
 func (l *loading) index() ([]target, error) {

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
@@ -101,6 +103,28 @@ func TestLoadTakesNames(t *testing.T) {
 		said := strings.Contains(words, "The image app:1 already exists, renaming the old one with ID "+old.ID.String())
 		if said != (again == 0) {
 			t.Errorf("load %d: %s", again, words)
+		}
+	}
+}
+
+// TestLoadBounds: an archive of few bytes cannot keep a load for hours, and what is wrong in one of its files is said with the name of the file.
+func TestLoadBounds(t *testing.T) {
+	ctx, s := context.Background(), open(t, "")
+	var names []string
+	for i := range 50_000 {
+		names = append(names, "n"+strconv.Itoa(i)+":1")
+	}
+	config := `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`
+	for want, a := range map[string]*bytes.Buffer{
+		"more than 1000 names":     archive(t, "c", config, "manifest.json", []any{map[string]any{"Config": "c", "RepoTags": names, "Layers": []string{}}}),
+		`"index.json": byte 32`:    archive(t, "index.json", strings.Repeat("[", 1000)),
+		`"manifest.json": byte 32`: archive(t, "manifest.json", strings.Repeat("[", 1000)),
+	} {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		_, err := s.Load(ctx, a, nil)
+		cancel()
+		if !errdef.Is(err, errdef.Invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
 		}
 	}
 }
