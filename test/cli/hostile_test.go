@@ -73,6 +73,7 @@ func TestCLIHostileImage(t *testing.T) {
 	// In files and pipes tables are as safe; what a template makes is as it is, for scripts.
 	raw(t, "history", e.ok("history", "--no-trunc", "evil:1"))
 	raw(t, "inspect", e.ok("inspect", "evil:1"))
+	raw(t, "json", e.ok("inspect", "-f", "{{json .Config}}", "evil:1"))
 	if got := e.ok("inspect", "-f", "{{.Config.Labels.plain}}", "evil:1"); got != evil+"\n" {
 		t.Errorf("a script gets %q", got)
 	}

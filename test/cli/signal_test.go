@@ -147,6 +147,9 @@ func TestCLIReaderGone(t *testing.T) {
 	if strings.Contains(errs.String(), "broken pipe") || strings.Contains(errs.String(), "nobody") {
 		t.Errorf("it says %q", errs.String())
 	}
+	if entries, err := os.ReadDir(e.root + "/snapshots/stage"); err != nil || len(entries) > 0 {
+		t.Errorf("it did not end by itself: left behind: %v %v", entries, err)
+	}
 	e.clean()
 	e.ok("pull", "-q", front+name)
 	e.clean()
@@ -180,6 +183,9 @@ mount -o remount,size=40m %[2]s
 $b pull -q %[3]s%[4]s; echo "pull $?"
 mount -o remount,size=18m %[2]s
 $b save %[3]s%[4]s > %[2]s/../archive.tar; echo "save $?"
+mkdir %[2]s/small && mount -t tmpfs -o size=1m none %[2]s/small
+$b save -o %[2]s/small/archive.tar %[3]s%[4]s; echo "save -o $?" $(ls -A %[2]s/small | wc -l)
+umount %[2]s/small && rmdir %[2]s/small
 $b rmi %[3]s%[4]s | head -1
 mount -o remount,size=5m %[2]s
 $b load -i %[2]s/../archive.tar; echo "load $?"
@@ -195,7 +201,7 @@ $b image fsck | tail -1
 		t.Fatalf("%v: %s%s", err, out, errs.String())
 	}
 	got := string(out)
-	for _, want := range []string{"pull 1\n", " 0 problems\n" + host + name + "\npull 0\n", "save 0\n", "Untagged: " + host + name + "\n", "load 1\n"} {
+	for _, want := range []string{"pull 1\n", " 0 problems\n" + host + name + "\npull 0\n", "save 0\n", "save -o 1 0\n", "Untagged: " + host + name + "\n", "load 1\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s%s", want, got, errs.String())
 		}
@@ -203,8 +209,8 @@ $b image fsck | tail -1
 	if n := strings.Count(got, " 0 problems\n"); n != 2 {
 		t.Errorf("fsck is clean %d times of 2:\n%s%s", n, got, errs.String())
 	}
-	if n := strings.Count(errs.String(), "no space left on device"); n != 2 {
-		t.Errorf("a full disk is told of %d times of 2: %s", n, errs.String())
+	if n := strings.Count(errs.String(), "no space left on device"); n != 3 {
+		t.Errorf("a full disk is told of %d times of 3: %s", n, errs.String())
 	}
 }
 
