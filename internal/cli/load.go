@@ -48,6 +48,7 @@ func loadCommand(p *program) *cobra.Command {
 	f.StringVarP(&path, "input", "i", "", "read from a file, instead of standard input")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print only the names of what was loaded")
 	refuse(f, "platform", "", refusedFlag{reason: "all platforms of an archive are loaded", hint: "leave it away"})
+	refuseOthers(f, "load")
 	return c
 }
 
@@ -107,6 +108,7 @@ func importCommand(p *program) *cobra.Command {
 	f.StringVarP(&o.Message, "message", "m", "", "what the history of the image says")
 	f.Var(&platform, "platform", "what it was made for (default the host's)")
 	f.BoolVarP(&quiet, "quiet", "q", false, "nothing but the id is printed anyway")
+	refuseOthers(f, "import")
 	return c
 }
 

@@ -64,6 +64,7 @@ func pullCommand(p *program) *cobra.Command {
 	r.register(f)
 	r.registerMirrors(f)
 	contentTrust(f)
+	refuseOthers(f, "pull")
 	return c
 }
 

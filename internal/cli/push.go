@@ -46,6 +46,7 @@ func pushCommand(p *program) *cobra.Command {
 	f.StringVar(&digestFile, "digestfile", "", "write the digest that the registry has now to this file")
 	r.register(f)
 	contentTrust(f)
+	refuseOthers(f, "push")
 	return c
 }
 

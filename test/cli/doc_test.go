@@ -4,5 +4,5 @@
 //	go test ./test/cli                                 # or: make test-cli
 //
 // Each test has an engine root, a home and credentials of its own. What a terminal would show is read from a pseudo-terminal. Nothing leaves this machine. What is
-// not installed skips its part, unless BULKHEAD_TEST_STRICT=1.
+// not installed skips its part, unless BULKHEAD_TEST_STRICT=1; but Docker's own command, beside which flags, output and statuses are compared, is used where it is.
 package cli

@@ -36,6 +36,12 @@ func TestCLIWrongWords(t *testing.T) {
 		{125, "pull --disable-content-trust x", "--disable-content-trust: signatures are not verified yet", "digests are always verified"},
 		{125, "push --disable-content-trust=false x", "--disable-content-trust: signatures are not verified yet", ""},
 		{125, "load --platform arm64", "--platform: all platforms of an archive are loaded", ""},
+		{125, "pull --arch arm64 x", "pull: --arch: a part of a platform", "--platform OS/ARCH"},
+		{125, "push --sign-by me x", "push: --sign-by: signatures and encryption", ""},
+		{125, "push --compression-format zstd x", "byte for byte as they came", ""},
+		{125, "pull --retry 5 x", "a broken transfer is resumed", ""},
+		{125, "import --os linux x", "--os: a part of a platform", ""},
+		{125, "load --signature-policy x", "signatures and encryption", ""},
 		{1, "version x", "version: takes no argument", ""},
 		{1, "logout a b", "logout: too many arguments: wants [SERVER]", ""},
 	} {
