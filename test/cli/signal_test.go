@@ -104,6 +104,28 @@ func TestCLIInterrupt(t *testing.T) {
 	}
 }
 
+// TestCLIInterruptTerminal: ^C goes to all processes of the terminal, the one that unpacks among them. Nothing is said of what that leads to.
+func TestCLIInterruptTerminal(t *testing.T) {
+	host, name := published(t, 4<<20)
+	front, sent := slow(t, host, 64<<10, 20*time.Millisecond)
+	e := newEngine(t)
+	for range 8 {
+		before := sent.Load()
+		p := e.terminal("--log-level=error", "pull", front+name)
+		for range 400 {
+			if sent.Load()-before > 200<<10 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		p.write("\x03")
+		if code := p.end(); code != 130 || strings.Contains(p.text(), "bulkhead: ") {
+			t.Errorf("exit %d: %q", code, p.text())
+		}
+	}
+	e.clean()
+}
+
 // TestCLIInterruptWaiting: a command that waits for its standard input ends, too.
 func TestCLIInterruptWaiting(t *testing.T) {
 	e := newEngine(t)
