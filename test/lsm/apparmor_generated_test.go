@@ -131,6 +131,21 @@ func TestAppArmorDetached(t *testing.T) {
 	}
 }
 
+// TestAppArmorOddPaths: a volume whose path an image has chosen opens that path, and none that differs in a byte.
+func TestAppArmorOddPaths(t *testing.T) {
+	needAppArmor(t)
+	for _, c := range []string{`"`, `\`, "\n", "\t", "\x7f", "?", "*"} {
+		b := newBox(t)
+		b.spec.Root.Readonly = true
+		b.spec.Mounts = append(b.spec.Mounts, specs.Mount{Destination: "/data/q" + c + "x", Type: "tmpfs", Source: "t"})
+		b.spec.Annotations[appArmorAnnotation] = "generated,mount"
+		script := "touch '/data/q" + c + "x/file' && mount -o remount,rw / && ! mkdir /data/qZx && echo held"
+		if r := b.sh(script); !strings.HasSuffix(r.out, "held\n") {
+			t.Errorf("%q: %d: %s", c, r.code, r.out)
+		}
+	}
+}
+
 // TestAppArmorSurvivors: a process that outlives its container, as in the host's pid namespace and without a cgroup, stays confined.
 func TestAppArmorSurvivors(t *testing.T) {
 	needAppArmor(t)

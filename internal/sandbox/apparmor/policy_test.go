@@ -228,3 +228,12 @@ func TestRemount(t *testing.T) {
 		}
 	}
 }
+
+// TestQuote: every byte is said as itself. That the parser takes it so is tested with a kernel, in test/lsm.
+func TestQuote(t *testing.T) {
+	for path, want := range map[string]string{`/a"b\c`: `/a\"b\\c`, "/n\nl\x7f\x01": `/n\x0al\x7f\x01`, "/{a,b}*?[^c] ü": `/\{a\,b\}\*\?\[\^c\]\ ü`} {
+		if got := quote(path); got != want {
+			t.Errorf("%q: %s, want %s", path, got, want)
+		}
+	}
+}

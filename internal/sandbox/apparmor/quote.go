@@ -1,6 +1,9 @@
 package apparmor
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // plain reports whether a byte stands for itself everywhere in a pattern.
 func plain(c byte) bool {
@@ -8,10 +11,9 @@ func plain(c byte) bool {
 }
 
 // escapable are bytes that a backslash makes plain. Bytes above 127 are plain inside of double quotes.
-const escapable = `*?[]{}^,!@$&'()#;|<> `
+const escapable = `*?[]{}^,!@$&'()#;|<>"\ `
 
-// quote returns a pattern that matches a path. A byte that the language has no way to say matches any one byte but a slash, which allows what differs
-// from the path in that byte, too.
+// quote returns a pattern that matches a path and nothing else. An image has a say in paths, by its volumes.
 func quote(path string) string {
 	var b strings.Builder
 	for i := range len(path) {
@@ -21,8 +23,8 @@ func quote(path string) string {
 		case strings.IndexByte(escapable, c) >= 0:
 			b.WriteByte('\\')
 			b.WriteByte(c)
-		default: // control characters, double quote, backslash
-			b.WriteByte('?')
+		default: // control characters
+			fmt.Fprintf(&b, `\x%02x`, c)
 		}
 	}
 	return b.String()
