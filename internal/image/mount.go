@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -50,10 +51,12 @@ func (s *Service) Mount(ctx context.Context, name string) (Mount, error) {
 	if m.Chain == "" {
 		return m, errdef.Errorf(errdef.Invalid, "mount image %q: it has no layers", name)
 	}
-	if err := os.MkdirAll(m.Target, 0o700); err != nil {
-		return m, errdef.Errorf(errdef.Unavailable, "mount image %q: %w", name, err)
+	use, err := s.Use(ctx, img) // which may take long, and is done before others are kept waiting
+	if err != nil {
+		return m, err
 	}
-	unlock, err := lockDir(ctx, filepath.Dir(m.Target))
+	defer use.Close()
+	unlock, err := s.lockMounts(ctx)
 	if err != nil {
 		return m, err
 	}
@@ -61,11 +64,9 @@ func (s *Service) Mount(ctx context.Context, name string) (Mount, error) {
 	if mounted(m.Target) {
 		return m, nil
 	}
-	use, err := s.Use(ctx, img)
-	if err != nil {
-		return m, err
+	if err := os.MkdirAll(m.Target, 0o700); err != nil {
+		return m, errdef.Errorf(errdef.Unavailable, "mount image %q: %w", name, err)
 	}
-	defer use.Close()
 	data, err := json.Marshal(m)
 	if err != nil {
 		return m, err
@@ -82,21 +83,35 @@ func (s *Service) Mount(ctx context.Context, name string) (Mount, error) {
 	return m, unix.Close(fd)
 }
 
-// lockDir serialises those who change a directory.
-func lockDir(ctx context.Context, path string) (unlock func(), err error) {
+// mountTime bounds how long others who mount and unmount are waited for: what they do under the lock takes milliseconds.
+const mountTime = 20 * time.Second
+
+// lockMounts serialises those who mount and unmount. The directory of a mount goes with it and can be locked by nobody.
+func (s *Service) lockMounts(ctx context.Context) (unlock func(), err error) {
+	path := s.mountsDir()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "mounts of images: %w", err)
+	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "open %s: %w", path, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, mountTime)
+	defer cancel()
 	if err := atomicfile.Flock(ctx, fd, atomicfile.Exclusive); err != nil {
 		_ = unix.Close(fd)
-		return nil, err
+		return nil, errdef.Errorf(errdef.KindOf(err), "lock %s: %w", path, err)
 	}
 	return func() { _ = unix.Close(fd) }, nil
 }
 
 // Unmount takes away what Mount shows of an image.
 func (s *Service) Unmount(name string) (Mount, error) {
+	unlock, err := s.lockMounts(context.Background())
+	if err != nil {
+		return Mount{}, err
+	}
+	defer unlock()
 	for _, m := range s.mounts() {
 		img, err := s.Find(name, nil)
 		if m.Image.Encoded() != name && m.Image.String() != name && (err != nil || img.ID != m.Image) {
