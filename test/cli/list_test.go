@@ -54,7 +54,7 @@ two +latest +sha256:[0-9a-f]{64} +` + second[7:19] + ` .*`},
 		{[]string{"images", "--format", `table {{.ID}}\t{{.Tag}}`, "two"}, `IMAGE ID +TAG
 ` + second[7:19] + ` +latest`},
 		{[]string{"images", "--format", "json", "quay.io/team/one"}, `\{"Containers":"N/A","CreatedAt":"20[^"]* UTC","CreatedSince":"[^"]* ago","Digest":"sha256:[0-9a-f]{64}","ID":"` +
-			first[7:19] + `","Repository":"quay.io/team/one","SharedSize":"N/A","Size":"1.99MB","Tag":"1","UniqueSize":"N/A","VirtualSize":"1.99MB"\}`},
+			first[7:19] + `","Repository":"quay.io/team/one","SharedSize":"N/A","Size":"1.99MB","Tag":"1","UniqueSize":"N/A","VirtualSize":"1.986MB"\}`},
 	} {
 		got := e.ok(c.args...)
 		if !regexp.MustCompile(`^` + c.want + `$`).MatchString(strings.TrimSuffix(got, "\n")) {
