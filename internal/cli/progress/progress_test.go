@@ -118,6 +118,36 @@ func TestManyLayers(t *testing.T) {
 	}
 }
 
+// TestAbove: a warning that comes while lines move stands above them, and does not move them.
+func TestAbove(t *testing.T) {
+	for _, o := range []progress.Options{{}, {Size: func() (int, int) { return 60, 10 }}} {
+		var b bytes.Buffer
+		d := progress.New(&b, o)
+		d.Show(progress.Event{ID: "latest", Action: "Pulling from x"})
+		for _, id := range []string{"aaa", "bbb"} {
+			d.Show(progress.Event{ID: id, Action: "Pulling fs layer"})
+		}
+		d.Above(func() { b.WriteString("warning\n") })
+		d.Show(progress.Event{ID: "aaa", Action: "Pull complete"})
+		d.Show(progress.Event{ID: "bbb", Action: "Pull complete"})
+		d.Show(progress.Event{Action: "Status: done"})
+		d.Above(func() { b.WriteString("late\n") })
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want := "latest: Pulling from x\nwarning\naaa: Pull complete\nbbb: Pull complete\nStatus: done\nlate\n"
+		got := b.String()
+		if o.Size == nil {
+			want = "latest: Pulling from x\naaa: Pulling fs layer\nbbb: Pulling fs layer\nwarning\naaa: Pull complete\nbbb: Pull complete\nStatus: done\nlate\n"
+		} else {
+			got = strings.Join(screen(t, got, 60, 10), "\n")
+		}
+		if got != want {
+			t.Errorf("shown:\n%s\nwant:\n%s", got, want)
+		}
+	}
+}
+
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("no space") }
