@@ -3,6 +3,7 @@ package archtest
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"sort"
 	"strings"
@@ -18,6 +19,7 @@ var Heavy = []string{
 // releases of Go. Dir is where `go list` runs.
 func HotPath(dir, program string) ([]string, error) {
 	cmd := exec.Command("go", "list", "-deps", program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the programs are built
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
