@@ -83,8 +83,11 @@ func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) (Rem
 	}
 	var dropped []v1.Descriptor
 	for _, n := range names {
-		desc, err := s.store.Untag(ctx, n, store.Event{Action: store.ActionUntag, Digest: img.Target.Digest})
-		if err != nil && !errdef.Is(err, errdef.NotFound) {
+		desc, err := s.untag(ctx, n, img)
+		if errdef.Is(err, errdef.NotFound) {
+			continue
+		}
+		if err != nil {
 			return out, err
 		}
 		out.Untagged, dropped = append(out.Untagged, n), append(dropped, desc)
@@ -93,6 +96,20 @@ func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) (Rem
 		return out, nil
 	}
 	return out, s.collect(ctx, store.Roots{Dropped: dropped}, &out)
+}
+
+// untag takes a name from an image. Meanwhile the name may have moved to another, which nobody has asked to remove: that is of kind Conflict.
+func (s *Service) untag(ctx context.Context, name string, img *Image) (v1.Descriptor, error) {
+	t, err := s.store.Lookup(name)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	if t.Descriptor.Digest != img.Target.Digest { // an index and its manifest are the same image
+		if now, err := s.open(t.Descriptor, nil); err != nil || now.ID != img.ID {
+			return v1.Descriptor{}, errdef.Errorf(errdef.Conflict, "remove image %s: the name %s stands for another one by now", short(img.ID), name)
+		}
+	}
+	return s.store.Untag(ctx, name, store.Event{Action: store.ActionUntag, Digest: t.Descriptor.Digest})
 }
 
 func familiar(names []string) []string {
@@ -142,8 +159,11 @@ func (s *Service) Prune(ctx context.Context, o PruneOptions) (Removed, error) {
 				continue
 			}
 			for _, n := range img.Names {
-				desc, err := s.store.Untag(ctx, n, store.Event{Action: store.ActionUntag, Digest: img.Target.Digest})
-				if err != nil && !errdef.Is(err, errdef.NotFound) {
+				desc, err := s.untag(ctx, n, img)
+				if errdef.Is(err, errdef.NotFound) || errdef.Is(err, errdef.Conflict) {
+					continue // somebody else was first
+				}
+				if err != nil {
 					return out, err
 				}
 				out.Untagged, dropped = append(out.Untagged, n), append(dropped, desc)

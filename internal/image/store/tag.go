@@ -104,7 +104,8 @@ func (s *Store) journal(name string, x *index, r record) error {
 	return s.appendJournal(name, r)
 }
 
-// Untag takes a name away and returns what it pointed to. The content stays until GC.
+// Untag takes a name away and returns what it pointed to. The content stays until GC. With by.Digest, the name must point there still, or it stays and the
+// error is of kind Conflict.
 func (s *Store) Untag(ctx context.Context, name string, by Event) (v1.Descriptor, error) {
 	if err := CheckName(name); err != nil {
 		return v1.Descriptor{}, err
@@ -114,6 +115,9 @@ func (s *Store) Untag(ctx context.Context, name string, by Event) (v1.Descriptor
 		e, _, ok := x.named(name)
 		if !ok {
 			return errdef.Errorf(errdef.NotFound, "image %q: not in this store", name)
+		}
+		if by.Digest != "" && e.desc.Digest != by.Digest {
+			return errdef.Errorf(errdef.Conflict, "image %q: it points to %s by now, and not to %s", name, e.desc.Digest, by.Digest)
 		}
 		was = e.desc
 		by.Action = ActionUntag
