@@ -82,9 +82,12 @@ func (s *Service) unpack(ctx context.Context, img *Image, from source, progress 
 		Service: s, img: img, from: from, progress: progress, chains: manifest.ChainIDs(img.Config.RootFS.DiffIDs),
 		results: make([]layer.Result, len(img.Layers)), fetched: map[digest.Digest]chan struct{}{},
 	}
-	first := 0 // the lowest layer that is not unpacked
-	for first < len(u.chains) && s.snaps.Has(u.chains[first]) {
-		first++
+	if n := len(u.chains); n > snapshot.MaxLayers { // said before anything is fetched
+		return errdef.Errorf(errdef.Unsupported, "image %s: %d layers, and overlayfs takes %d", short(img.ID), n, snapshot.MaxLayers)
+	}
+	first := len(u.chains) // the lowest layer that is not unpacked; a chain is there with all below it, so the uppermost is asked first
+	for first > 0 && !s.snaps.Has(u.chains[first-1]) {
+		first--
 	}
 	if first < len(u.chains) {
 		if u.stage, err = s.snaps.Stage(ctx); err != nil {

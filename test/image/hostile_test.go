@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -126,5 +128,35 @@ func TestLoadBounds(t *testing.T) {
 		if !errdef.Is(err, errdef.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+}
+
+// TestManyLayers: an image of more layers than can be mounted is refused at once; one that is just small enough is unpacked and mounted.
+func TestManyLayers(t *testing.T) {
+	ctx, s := context.Background(), open(t, "")
+	load := func(n int) error {
+		files := []any{"l", make([]byte, 1024)} // an archive without files
+		var layers, ids []string
+		sum := sha256.Sum256(make([]byte, 1024))
+		for range n {
+			layers, ids = append(layers, "l"), append(ids, "sha256:"+hex.EncodeToString(sum[:]))
+		}
+		config := map[string]any{"architecture": "amd64", "os": "linux", "rootfs": map[string]any{"type": "layers", "diff_ids": ids}}
+		manifest := []any{map[string]any{"Config": "c", "RepoTags": []string{"many:" + strconv.Itoa(n)}, "Layers": layers}}
+		_, err := s.Load(ctx, archive(t, append(files, "c", config, "manifest.json", manifest)...), nil)
+		return err
+	}
+	if err := load(500); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Mount(ctx, "many:500")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Unmount(m.Image.String()); err != nil {
+		t.Error(err)
+	}
+	if err := load(501); !errdef.Is(err, errdef.Unsupported) || !strings.Contains(err.Error(), "501 layers") {
+		t.Errorf("%v", err)
 	}
 }
