@@ -55,7 +55,7 @@ func (s *Service) Import(ctx context.Context, r io.Reader, name string, o Import
 		return nil, errdef.Errorf(errdef.Unavailable, "import: %w", err)
 	}
 	defer f.Close()
-	if _, err := io.Copy(f, io.LimitReader(r, maxLoadBytes)); err != nil {
+	if _, err := io.Copy(f, until{io.LimitReader(r, maxLoadBytes), ctx}); err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "import: %w", err)
 	}
 	return s.Build(ctx, BuildOptions{Name: name, Layer: f, Config: config, Action: "import"})
@@ -79,6 +79,9 @@ func (s *Service) Build(ctx context.Context, o BuildOptions) (*Image, error) {
 		if ref, err = reference.Parse(name); err != nil {
 			return nil, err
 		}
+		if ref.Digest != "" {
+			return nil, errdef.Errorf(errdef.Invalid, "%s %q: a name with a digest is given by the content alone", action, name)
+		}
 	}
 	lease, err := s.store.Lease(ctx, action)
 	if err != nil {
@@ -89,7 +92,7 @@ func (s *Service) Build(ctx context.Context, o BuildOptions) (*Image, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, errdef.Errorf(errdef.Internal, "layer: %w", err)
 	}
-	packed, err := pack(f)
+	packed, err := pack(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +123,9 @@ func (s *Service) Build(ctx context.Context, o BuildOptions) (*Image, error) {
 	if name == "" {
 		ref = reference.Reference{Domain: "localhost", Path: "imported", Digest: target.Digest}
 	}
+	if _, err := s.open(target, nil); err != nil { // nothing gets a name that cannot be read
+		return nil, err
+	}
 	if err := s.store.Tag(ctx, ref.String(), target, store.Event{Action: action, Digest: target.Digest}); err != nil {
 		return nil, err
 	}
@@ -128,7 +134,7 @@ func (s *Service) Build(ctx context.Context, o BuildOptions) (*Image, error) {
 
 // pack compresses a plain layer, as registries and all tools expect it, into a file without a name; the same bytes give the same. What is compressed already
 // stays.
-func pack(f *os.File) (*os.File, error) {
+func pack(ctx context.Context, f *os.File) (*os.File, error) {
 	desc, err := describeLayer(f, "")
 	if err != nil || desc.MediaType != v1.MediaTypeImageLayer {
 		return f, err
@@ -142,7 +148,7 @@ func pack(f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(z, f)
+	_, err = io.Copy(z, until{f, ctx})
 	if err = errors.Join(err, z.Close()); err == nil {
 		_, err = out.Seek(0, io.SeekStart)
 	}

@@ -36,7 +36,7 @@ func describeLayer(f *os.File, d digest.Digest) (v1.Descriptor, error) {
 
 // storeFile stores a layer that is in a file.
 func (l *loading) storeFile(ctx context.Context, f *os.File) (v1.Descriptor, error) {
-	d, err := digest.FromReader(f)
+	d, err := digest.FromReader(until{f, ctx})
 	if err != nil {
 		return v1.Descriptor{}, errdef.Errorf(errdef.Unavailable, "layer: %w", err)
 	}

@@ -59,7 +59,7 @@ func (s *Service) Load(ctx context.Context, r io.Reader, progress func(Progress)
 	}
 	defer done()
 	l := &loading{Service: s, lease: lease, dir: dir, files: map[string]string{}, links: map[string]string{}}
-	if err := l.read(ctx, plain); err != nil {
+	if err := l.read(ctx, until{plain, ctx}); err != nil {
 		return nil, err
 	}
 	targets, err := l.targets(ctx)
@@ -111,14 +111,14 @@ func (l *loading) read(ctx context.Context, r io.Reader) error {
 		if err == io.EOF {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return errdef.Errorf(errdef.KindOf(context.Cause(ctx)), "archive: %w", context.Cause(ctx))
+		}
 		if err != nil {
 			return errdef.WithHint(errdef.Errorf(errdef.Invalid, "archive: %w", err), "load wants what `save` writes; a root file system is imported")
 		}
 		if entries == maxLoadEntries {
 			return errdef.Errorf(errdef.Invalid, "archive: more than %d entries", maxLoadEntries)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
 		}
 		name := path.Clean("/" + h.Name)[1:]
 		if _, twice := l.files[name]; twice {

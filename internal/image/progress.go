@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"io"
 	"sync"
 	"time"
@@ -39,4 +40,17 @@ func (c *counting) Read(b []byte) (int, error) {
 		c.progress(Progress{ID: c.id, Action: "Downloading", Current: c.n, Total: c.total})
 	}
 	return n, err
+}
+
+// until is a reader that ends with a context, between two reads: what comes from outside may be long.
+type until struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (u until) Read(b []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, context.Cause(u.ctx)
+	}
+	return u.Reader.Read(b)
 }

@@ -7,6 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -158,5 +161,67 @@ func TestManyLayers(t *testing.T) {
 	}
 	if err := load(501); !errdef.Is(err, errdef.Unsupported) || !strings.Contains(err.Error(), "501 layers") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestImportNames: an import takes no name of a digest, and none with a configuration that nobody could read.
+func TestImportNames(t *testing.T) {
+	ctx, s := context.Background(), open(t, "")
+	good, err := s.Import(ctx, bytes.NewReader(rootfs(t, 1, 1, 10)), "app", image.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Import(ctx, bytes.NewReader(rootfs(t, 2, 1, 10)), "app@"+good.Target.Digest.String(), image.ImportOptions{}); !errdef.Is(err, errdef.Invalid) {
+		t.Errorf("a digest: %v", err)
+	}
+	if _, err := s.Import(ctx, bytes.NewReader(rootfs(t, 2, 1, 10)), "app", image.ImportOptions{Changes: []string{"STOPSIGNAL \x00"}}); !errdef.Is(err, errdef.Invalid) {
+		t.Errorf("a zero byte: %v", err)
+	}
+	if got, err := s.Find("app", nil); err != nil || got.ID != good.ID || len(got.Names) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// endless gives zeros for ever.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// TestCancelled: what has no end is ended by the context, and leaves nothing.
+func TestCancelled(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	s := open(t, root)
+	var head bytes.Buffer
+	if err := tar.NewWriter(&head).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "x", Mode: 0o644, Size: 1 << 36}); err != nil {
+		t.Fatal(err)
+	}
+	for what, do := range map[string]func(context.Context) error{
+		"load": func(ctx context.Context) error {
+			_, err := s.Load(ctx, io.MultiReader(&head, endless{}), nil)
+			return err
+		},
+		"import": func(ctx context.Context) error {
+			_, err := s.Import(ctx, endless{}, "x", image.ImportOptions{})
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		done := make(chan error, 1)
+		go func() { done <- do(ctx) }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s does not end with its context", what)
+		}
+		cancel()
+	}
+	if left := glob(t, root+"/load-*"); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }
