@@ -85,7 +85,7 @@ func TestEveryCommand(t *testing.T) {
 			t.Errorf("%s: %q %q", c.Name(), c.Use, c.Short)
 		}
 		for _, f := range allFlags(c) {
-			if f.Usage == "" || f.Hidden && f.Name != "multi-image-archive" && f.Name != "log" && !strings.HasPrefix(f.Usage, "refused: ") {
+			if f.Usage == "" || f.Hidden && f.Name != "multi-image-archive" && f.Name != "log" && !strings.HasPrefix(f.Usage, "refused: ") && !strings.HasPrefix(f.Usage, "the same") {
 				t.Errorf("%s --%s: %q", c.Name(), f.Name, f.Usage)
 			}
 		}

@@ -18,20 +18,33 @@ type entry struct {
 // commands are what stands after the program's name.
 func commands() []entry {
 	return []entry{
+		{[]string{"create"}, func(p *program) *cobra.Command { return runCommand(p, false) }},
+		{[]string{"exec"}, execCommand},
 		{[]string{"history"}, historyCommand},
 		{[]string{"image"}, imageCommand},
 		{[]string{"images"}, func(p *program) *cobra.Command { return listCommand(p, "images [OPTIONS] [REPOSITORY[:TAG]]") }},
 		{[]string{"import"}, importCommand},
 		{[]string{"inspect"}, func(p *program) *cobra.Command { return inspectCommand(p, true) }},
 		{[]string{"load"}, loadCommand},
+		{[]string{"kill"}, killCommand},
 		{[]string{"login"}, loginCommand},
 		{[]string{"logout"}, logoutCommand},
+		{[]string{"logs"}, logsCommand},
+		{[]string{"pause"}, pauseCommand},
+		{[]string{"ps"}, psCommand},
 		{[]string{"pull"}, pullCommand},
 		{[]string{"push"}, pushCommand},
+		{[]string{"restart"}, restartCommand},
+		{[]string{"rm"}, rmCommand},
 		{[]string{"rmi"}, func(p *program) *cobra.Command { return removeCommand(p, "rmi") }},
+		{[]string{"run"}, func(p *program) *cobra.Command { return runCommand(p, true) }},
 		{[]string{"save"}, saveCommand},
+		{[]string{"start"}, startCommand},
+		{[]string{"stop"}, stopCommand},
 		{[]string{"tag"}, tagCommand},
+		{[]string{"unpause"}, unpauseCommand},
 		{[]string{"version"}, versionCommand},
+		{[]string{"wait"}, waitCommand},
 	}
 }
 

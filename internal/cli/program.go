@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
 	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/term"
 )
 
@@ -40,7 +41,7 @@ func (p *program) images(remote *remote) (*image.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := image.Options{Root: root}
+	o := image.Options{Root: root, InUse: func() (map[digest.Digest][]string, error) { return p.imagesInUse() }}
 	if remote != nil {
 		if o.Registry, err = remote.options(p); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
@@ -39,6 +40,7 @@ type monitor struct {
 	wake     chan struct{} // ends a pause before a restart
 	console  *os.File      // of a terminal; nil: none
 	stdin    *input
+	waiting  atomic.Int32 // requests for the end that are not answered yet
 }
 
 // Main is the whole life of a monitor. Its error is told to the engine as well.
@@ -184,8 +186,16 @@ func (m *monitor) finish() error {
 		s.Phase, s.PID, s.ByHand = control.Exited, 0, m.stopping
 	})
 	close(m.ended)
+	for end := time.Now().Add(patience); m.waiting.Load() > 0 && time.Now().Before(end); { // who waits is told before we go
+		time.Sleep(time.Millisecond)
+	}
 	m.stdin.finish()
 	m.fan.close()
+	if len(m.o.AutoRemove) > 0 { // what is mounted there is not to be removed, and would be
+		if e := unix.Unmount(filepath.Join(m.o.Run, control.Rootfs), unix.MNT_DETACH); e != nil {
+			return errdef.Errorf(errdef.Internal, "monitor: unmount the root: %w", e)
+		}
+	}
 	for _, dir := range m.o.AutoRemove {
 		if e := os.RemoveAll(dir); err == nil && e != nil {
 			err = errdef.Errorf(errdef.Unavailable, "monitor: remove the container: %w", e)

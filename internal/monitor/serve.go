@@ -90,6 +90,10 @@ func (m *monitor) serveClient(c net.Conn, first bool, answered func()) {
 		}
 		return // the fan closes it: output may come for long after the end of input
 	}
+	if q.Op == "wait" {
+		m.waiting.Add(1)
+		defer m.waiting.Add(-1)
+	}
 	_ = reply(c, m.answer(q))
 	_ = c.Close()
 }

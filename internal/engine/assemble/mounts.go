@@ -35,6 +35,10 @@ func (b *build) mounts() error {
 	if h.IpcMode == "host" {
 		b.replace(specs.Mount{Destination: "/dev/shm", Type: "bind", Source: "/dev/shm", Options: []string{"rbind", "nosuid", "nodev", "noexec"}})
 	}
+	if b.userNS && !ownNetwork(s) {
+		// A sysfs belongs to a network namespace, and who does not own that may not mount one (sysfs_init_fs_context): it sees the host's, which it cannot write.
+		b.instead(specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "rro"}})
+	}
 	if h.Privileged {
 		b.writable("/sys")
 		b.writable("/sys/fs/cgroup")
@@ -56,6 +60,20 @@ func (b *build) mounts() error {
 func (b *build) replace(m specs.Mount) {
 	b.spec.Mounts = slices.DeleteFunc(b.spec.Mounts, func(old specs.Mount) bool { return old.Destination == m.Destination })
 	b.spec.Mounts = append(b.spec.Mounts, m)
+}
+
+// instead puts a mount in the very place of the one with its destination, so that what is mounted below comes after it.
+func (b *build) instead(m specs.Mount) {
+	for i := range b.spec.Mounts {
+		if b.spec.Mounts[i].Destination == m.Destination {
+			b.spec.Mounts[i] = m
+		}
+	}
+}
+
+// ownNetwork reports whether the network namespace is made for the container.
+func ownNetwork(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace && n.Path == "" })
 }
 
 // writable takes ro from one of the level's mounts.

@@ -129,6 +129,28 @@ func (s *Service) Wait(ctx context.Context, name string) (int, error) {
 	}
 }
 
+// WaitRemoved waits until a container that removes itself is gone.
+func (s *Service) WaitRemoved(ctx context.Context, id string) error {
+	for {
+		_, err := os.Lstat(s.runDir(id))
+		_, err2 := os.Lstat(s.dir(id))
+		if os.IsNotExist(err) && os.IsNotExist(err2) {
+			return nil
+		}
+		if !control.Alive(s.runDir(id)) { // its monitor was killed, or could not
+			if err := s.Remove(ctx, id, RemoveOptions{}); err != nil {
+				return err
+			}
+			return os.RemoveAll(s.runDir(id))
+		}
+		select {
+		case <-ctx.Done():
+			return errdef.Errorf(errdef.Timeout, "remove container %s: %w", id[:12], context.Cause(ctx))
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
 func (s *Service) waitFor(ctx context.Context, id string) (*control.Reply, error) {
 	raw, err := control.Open(ctx, s.runDir(id))
 	if err != nil {
@@ -153,6 +175,9 @@ type RemoveOptions struct {
 // Remove removes a container, its writable layer and its log.
 func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) error {
 	c, err := s.Get(name)
+	if errdef.Is(err, errdef.NotFound) && len(name) == 64 {
+		return nil // by itself, meanwhile
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package container
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
@@ -43,7 +45,6 @@ type ExecOptions struct {
 	TTY        bool
 	Detach     bool
 	Privileged bool
-	Process    func(*specs.Process) error // the last word
 }
 
 // Exec runs one more process in a running container, with this process's standard streams, and returns its exit code.
@@ -64,13 +65,29 @@ func (s *Service) Exec(ctx context.Context, name string, o ExecOptions) (int, er
 		if o.Dir != "" {
 			p.Cwd = o.Dir
 		}
-		if o.Process != nil {
-			if err := o.Process(p); err != nil {
-				return nil, err
-			}
-		}
-		return p, nil
+		return p, asUser(p, o.User)
 	}})
+}
+
+// asUser makes the process that of UID[:GID]. Who is not root has no capabilities in effect, as execve(2) has it.
+func asUser(p *specs.Process, text string) error {
+	if text == "" {
+		return nil
+	}
+	first, second, both := strings.Cut(text, ":")
+	uid, err := strconv.ParseUint(first, 10, 32)
+	gid := uint64(0)
+	if err == nil && both {
+		gid, err = strconv.ParseUint(second, 10, 32)
+	}
+	if err != nil {
+		return errdef.Errorf(errdef.Invalid, "exec: user %.64q: wants UID[:GID]", text)
+	}
+	p.User = specs.User{UID: uint32(uid), GID: uint32(gid)}
+	if c := p.Capabilities; c != nil && uid != 0 {
+		p.Capabilities = &specs.LinuxCapabilities{Bounding: c.Bounding, Inheritable: []string{}, Ambient: []string{}, Effective: []string{}, Permitted: []string{}}
+	}
+	return nil
 }
 
 // Pause freezes a container, and Unpause lets it go on.

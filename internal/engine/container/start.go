@@ -159,6 +159,11 @@ func (s *Service) orders(c *Container) control.Orders {
 		Log:     control.Log{Driver: "json-file", Path: s.LogPath(c.ID), MaxSize: 10 << 20, MaxFile: 5},
 		Restart: control.Restart{Policy: string(c.Host.RestartPolicy.Name), Most: c.Host.RestartPolicy.MaximumRetryCount},
 	}
+	if c.Host.AutoRemove {
+		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
+			filepath.Join(s.o.Root, "names", c.Name), filepath.Join(s.o.Root, "ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID),
+		}
+	}
 	if t := c.Host.LogConfig.Type; t != "" {
 		o.Log.Driver = t
 	}
