@@ -19,7 +19,7 @@ func TestCLIWrongWords(t *testing.T) {
 		err  string
 		hint string
 	}{
-		{1, "bogus", `"bogus": unknown command`, "see 'bulkhead --help'"},
+		{1, "xyzzy-bogus", `"xyzzy-bogus": unknown command`, "see 'bulkhead --help'"},
 		{1, "pul x", `"pul": unknown command`, "did you mean 'bulkhead pull'?"},
 		{1, "imgaes", `"imgaes": unknown command`, "did you mean 'bulkhead images'?"},
 		{1, "image prnue -f", `image: "prnue": unknown command`, "did you mean 'bulkhead image prune'?"},
