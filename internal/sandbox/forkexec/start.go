@@ -89,17 +89,32 @@ func closeFD(fd int) {
 }
 
 // prelude is what the child does in the parent's memory: let go of the parent's end of the socket, so that a read gives end of file when
-// the parent dies; wait until the program is sealed; put its own end where the list expects it, and execute the program. The number is high,
+// the parent dies, and of whatever else the parent had open at this moment: the ends of other children's sockets were among that, and two children that were
+// made at once kept each other from seeing the parent's end, for ever; wait until the program is sealed; put its own end where the list expects it, and execute the program. The number is high,
 // and raised here rather than in the parent, whose threads share a descriptor table: to grow that one takes the kernel an RCU grace period.
 func (b *Birth) prelude() []op.Op {
-	return []op.Op{
-		op.Close(op.Num(b.sync)),
+	ops := b.letGo()
+	return append(ops,
 		op.Read(op.Fd(op.SyncFile), "go", 1).To("got"),
 		op.Check("got", 0, ^uint64(0), 1, unix.ECONNRESET),
 		op.CloseRange(b.minFD),
 		op.Dup3(op.Fd(op.SyncFile), b.highFD, false),
 		op.Raw("execveat", unix.SYS_EXECVEAT, op.Num(b.exe), op.Str(""), op.Strs([]string{"bulkhead-init"}), op.Strs(nil), op.Num(unix.AT_EMPTY_PATH)),
+	)
+}
+
+// letGo closes every descriptor from the first that is ours on, but for the child's end of the socket and the program.
+func (b *Birth) letGo() []op.Op {
+	var ops []op.Op
+	first := b.minFD
+	for _, keep := range []int{min(b.child, b.exe), max(b.child, b.exe)} {
+		if first < keep {
+			ops = append(ops, op.Raw("close_range", unix.SYS_CLOSE_RANGE, op.Num(first), op.Num(keep-1), op.Num(0)))
+		}
+		first = keep + 1
 	}
+	const last = 1<<32 - 1 // unsigned int: all there are
+	return append(ops, op.Raw("close_range", unix.SYS_CLOSE_RANGE, op.Num(first), op.Num(last), op.Num(0)))
 }
 
 // Run links the list, seals it and lets the child execute it. On an error nothing is left. The result's Close must be called.
