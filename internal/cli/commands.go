@@ -18,8 +18,11 @@ type entry struct {
 // commands are what stands after the program's name.
 func commands() []entry {
 	return []entry{
+		{[]string{"commit"}, commitCommand},
 		{[]string{"create"}, func(p *program) *cobra.Command { return runCommand(p, false) }},
+		{[]string{"diff"}, diffCommand},
 		{[]string{"exec"}, execCommand},
+		{[]string{"export"}, exportCommand},
 		{[]string{"history"}, historyCommand},
 		{[]string{"image"}, imageCommand},
 		{[]string{"images"}, func(p *program) *cobra.Command { return listCommand(p, "images [OPTIONS] [REPOSITORY[:TAG]]") }},

@@ -74,17 +74,22 @@ func saveTo(ctx context.Context, s *image.Service, names []string, w io.Writer) 
 }
 
 // saveFile writes to a new file that takes the place of the old one when it is whole. What is no regular file (a pipe, a device) is written to.
-func saveFile(ctx context.Context, s *image.Service, names []string, path string) (err error) {
+func saveFile(ctx context.Context, s *image.Service, names []string, path string) error {
+	return writeFile("save", path, func(f *os.File) error { return saveTo(ctx, s, names, f) })
+}
+
+// writeFile writes a file that is there whole or not at all; a device or a pipe is written as it is.
+func writeFile(step, path string, write func(*os.File) error) (err error) {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
-			return errdef.Errorf(errdef.Invalid, "save: %w", err)
+			return errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
 		}
-		return errors.Join(saveTo(ctx, s, names, f), f.Close())
+		return errors.Join(write(f), f.Close())
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
-		return errdef.Errorf(errdef.Invalid, "save: %w", err)
+		return errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
 	}
 	defer func() {
 		if err != nil {
@@ -92,14 +97,14 @@ func saveFile(ctx context.Context, s *image.Service, names []string, path string
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if err := saveTo(ctx, s, names, f); err != nil {
+	if err := write(f); err != nil {
 		return err
 	}
 	if err := errors.Join(f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "save: %w", err)
+		return errdef.Errorf(errdef.Unavailable, "%s: %w", step, err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
-		return errdef.Errorf(errdef.Invalid, "save: %w", err)
+		return errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
 	}
 	return nil
 }

@@ -183,3 +183,54 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestChanges: diff, commit and export of a container that runs and of one that does not.
+func TestChanges(t *testing.T) {
+	l := newLine(t)
+	if r := l.do("", "run", "-d", "--name", "c1", "busybox", "sh", "-c", "echo x >/data/new; rm /etc/group; chmod 700 /home; touch /tmp/done; sleep 1000"); r.code != 0 {
+		t.Fatal(r.problems)
+	}
+	for range 100 {
+		if r := l.do("", "exec", "c1", "test", "-e", "/tmp/done"); r.code == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, state := range []string{"running", "stopped"} {
+		if state == "stopped" {
+			if r := l.do("", "stop", "-t", "0", "c1"); r.code != 0 {
+				t.Fatal(r.problems)
+			}
+		}
+		out := l.do("", "diff", "c1").out
+		for _, want := range []string{"A /data/new\n", "D /etc/group\n", "C /home\n", "C /data\n"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: diff lacks %q: %s", state, want, out)
+			}
+		}
+		r := l.do("", "commit", "-m", "why", "-c", "CMD [\"cat\", \"/data/new\"]", "c1", "made:"+state)
+		if !strings.HasPrefix(r.out, "sha256:") {
+			t.Fatalf("%s: commit: %+v", state, r)
+		}
+		if r := l.do("", "run", "--rm", "made:"+state); r.out != "x\n" {
+			t.Errorf("%s: the image: %+v", state, r)
+		}
+		if r := l.do("", "run", "--rm", "made:"+state, "sh", "-c", "ls /etc; stat -c '%a %u' /home"); strings.Contains(r.out, "group") || !strings.Contains(r.out, "700 0\n") {
+			t.Errorf("%s: the image: %+v", state, r)
+		}
+		file := filepath.Join(l.dir, "export.tar")
+		if r := l.do("", "export", "-o", file, "c1"); r.code != 0 {
+			t.Fatalf("%s: export: %+v", state, r)
+		}
+		if r := l.do("", "export", "-o", "/dev/null", "c1"); r.code != 0 {
+			t.Errorf("export to a device: %+v", r)
+		}
+		if st, err := os.Stat("/dev/null"); err != nil || st.Mode().IsRegular() {
+			t.Fatalf("/dev/null is a file now: %v", err)
+		}
+		list, err := exec.Command("tar", "-tvf", file, "--numeric-owner").CombinedOutput()
+		if err != nil || !strings.Contains(string(list), "data/new") || strings.Contains(string(list), "etc/group") || strings.Contains(string(list), " proc/1") || strings.Contains(string(list), "1879") {
+			t.Errorf("%s: export: %v: %s", state, err, list)
+		}
+	}
+}

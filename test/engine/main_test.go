@@ -144,7 +144,7 @@ func busybox(t *testing.T) *bytes.Buffer {
 		add(tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}, nil)
 	}
 	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, program)
-	for _, name := range strings.Fields("mkdir sh cat echo ls id sleep touch true false hostname env stat mount kill ps head seq grep wc dd yes tr sort trap") {
+	for _, name := range strings.Fields("rm chmod mkdir sh cat echo ls id sleep touch true false hostname env stat mount kill ps head seq grep wc dd yes tr sort trap") {
 		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777}, nil)
 	}
 	add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0::/root:/bin/sh\nwww:x:33:33::/data:/bin/sh\n"))

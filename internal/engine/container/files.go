@@ -1,0 +1,181 @@
+package container
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/bulkhead-engine/bulkhead/internal/image/layer/overlay"
+	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	api "github.com/moby/moby/api/types/container"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+// ids are those of a container's files on the host.
+func ids(r *Record) idmap.Mapping {
+	if userNSOff(r) {
+		return idmap.Mapping{}
+	}
+	h := host(r)
+	return idmap.FromSpec(h.UIDs, h.GIDs)
+}
+
+// openDir opens a directory to be read.
+func openDir(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, errdef.Errorf(errdef.Unavailable, "open %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// changed opens the writable layer of a container and what lies below it. The lock of the layers is the caller's to close.
+func (s *Service) changed(ctx context.Context, c *Container) (*overlay.Tree, *snapshot.Use, error) {
+	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	if err != nil || use == nil {
+		return nil, nil, err
+	}
+	t := &overlay.Tree{Upper: -1, IDs: ids(&c.Record)}
+	fail := func(err error) (*overlay.Tree, *snapshot.Use, error) {
+		for _, fd := range append(t.Lower, t.Upper) {
+			if fd >= 0 {
+				_ = unix.Close(fd)
+			}
+		}
+		_ = use.Close()
+		return nil, nil, err
+	}
+	if t.Upper, err = openDir(filepath.Join(s.dir(c.ID), "fs", "upper")); err != nil {
+		return fail(err)
+	}
+	for _, dir := range use.Layers() {
+		fd, err := openDir(dir)
+		if err != nil {
+			return fail(err)
+		}
+		t.Lower = append(t.Lower, fd)
+	}
+	return t, use, nil
+}
+
+// Diff lists what a container has changed of its image's files.
+func (s *Service) Diff(ctx context.Context, name string) ([]overlay.Change, error) {
+	c, err := s.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	t, use, err := s.changed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer use.Close()
+	defer t.Close()
+	return overlay.Changes(ctx, t)
+}
+
+// CommitOptions say what an image that is made of a container has besides its files.
+type CommitOptions struct {
+	Name    string // of the image; "": none
+	Author  string
+	Message string
+	Changes []string // lines of a Dockerfile
+	NoPause bool     // do not freeze a running container meanwhile
+}
+
+// Commit makes an image of a container: its image, and its changes as one more layer. Volumes are not in it.
+func (s *Service) Commit(ctx context.Context, name string, o CommitOptions) (*image.Image, error) {
+	c, err := s.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	base, err := s.o.Images.Find(c.Image.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.Alive && c.State.Phase == control.Running && !o.NoPause {
+		if err := s.rt.Pause(ctx, c.ID); err != nil {
+			return nil, err
+		}
+		defer func() { _ = s.rt.Resume(context.WithoutCancel(ctx), c.ID) }()
+	}
+	t, use, err := s.changed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer use.Close()
+	defer t.Close()
+	f, err := os.CreateTemp(s.dir(c.ID), "commit-")
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "commit: %w", err)
+	}
+	defer f.Close()
+	defer os.Remove(f.Name())
+	if _, err := overlay.Diff(ctx, t, f); err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	config := base.Config.Image
+	config.Created, config.Author, config.Config = &now, o.Author, imageConfig(&c.Config)
+	if err := image.Change(&config.Config, o.Changes); err != nil {
+		return nil, err
+	}
+	config.History = append(append([]v1.History{}, config.History...), v1.History{Created: &now, Author: o.Author, Comment: o.Message, CreatedBy: "commit"})
+	return s.o.Images.Build(ctx, image.BuildOptions{Name: o.Name, Base: base, Layer: f, Config: config, Action: "commit"})
+}
+
+// imageConfig is what of a container's configuration an image has.
+func imageConfig(c *api.Config) v1.ImageConfig {
+	out := v1.ImageConfig{
+		User: c.User, Env: c.Env, Entrypoint: c.Entrypoint, Cmd: c.Cmd, Volumes: c.Volumes, WorkingDir: c.WorkingDir, Labels: c.Labels, StopSignal: c.StopSignal,
+	}
+	for p := range c.ExposedPorts {
+		if out.ExposedPorts == nil {
+			out.ExposedPorts = map[string]struct{}{}
+		}
+		out.ExposedPorts[p.String()] = struct{}{}
+	}
+	return out
+}
+
+// Export writes all files of a container as an archive, without volumes and what else is mounted into it.
+func (s *Service) Export(ctx context.Context, name string, w io.Writer) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	if err != nil || use == nil {
+		return err
+	}
+	defer use.Close()
+	path := "/proc/" + strconv.Itoa(c.State.Monitor) + "/root" + filepath.Join(s.runDir(c.ID), control.Rootfs) // where nothing else is mounted over it
+	if !c.Alive {
+		unlock, err := s.lock(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		root, err := s.mount(c, use)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		path = "/proc/self/fd/" + strconv.Itoa(int(root.Fd()))
+	}
+	fd, err := openDir(path)
+	if err != nil {
+		return err
+	}
+	t := &overlay.Tree{Upper: fd, IDs: ids(&c.Record)}
+	defer t.Close()
+	_, err = overlay.Diff(ctx, t, w)
+	return err
+}
