@@ -195,3 +195,14 @@ func TestMonitorKilled(t *testing.T) {
 		t.Errorf("it does not start again: %v", err)
 	}
 }
+
+// TestClosed: what a container writes is out of reach of the host's users, whatever its mode.
+func TestClosed(t *testing.T) {
+	e := newEngine(t)
+	for _, dir := range []string{"root", "root/containers", "root/volumes", "root/images", "root/snapshots"} {
+		st, err := os.Stat(filepath.Join(e.dir, dir))
+		if err != nil || st.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, st.Mode(), err)
+		}
+	}
+}

@@ -84,9 +84,6 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(dir, "root"), 0o711); err != nil {
-		t.Fatal(err)
-	}
 	img, err := images.Import(context.Background(), busybox(t), "busybox", image.ImportOptions{Changes: []string{`CMD ["sh"]`, "ENV IMAGE=yes"}})
 	if err != nil {
 		t.Fatal(err)

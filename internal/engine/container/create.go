@@ -75,7 +75,7 @@ func (s *Service) make(ctx context.Context, r *Record) error {
 	}
 	dir := s.dir(r.ID) + ".new"
 	for _, d := range []string{dir, filepath.Join(dir, "fs"), filepath.Join(dir, "fs", "upper"), filepath.Join(dir, "fs", "work")} {
-		if err := os.Mkdir(d, 0o711); err != nil {
+		if err := os.Mkdir(d, 0o700); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
 		}
 	}

@@ -39,7 +39,8 @@ func Open(o Options) (*Service, error) {
 		}
 	}
 	for _, dir := range []string{"containers", "names", "ranges", "volumes"} {
-		if err := os.MkdirAll(filepath.Join(o.Root, dir), 0o711); err != nil {
+		// Closed to others: a set-user-ID file that a container makes must be out of reach of the host's users.
+		if err := os.MkdirAll(filepath.Join(o.Root, dir), 0o700); err != nil {
 			return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 		}
 	}
