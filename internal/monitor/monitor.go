@@ -58,12 +58,13 @@ func Main(run string) error {
 	return err
 }
 
-// tell writes what the engine waits for.
+// tell writes what the engine waits for, and lets others work on the container: if the engine was killed meanwhile, they had to wait for us.
 func tell(f *os.File, r control.Ready) {
 	if data, err := json.Marshal(r); err == nil {
 		_, _ = f.Write(data)
 	}
 	_ = f.Close()
+	_ = unix.Close(control.StartFD)
 }
 
 // open reads the orders and takes the lock.
@@ -85,7 +86,7 @@ func open(run string) (*monitor, error) {
 		return nil, errdef.Errorf(errdef.Conflict, "monitor: the container has one already")
 	}
 	m.rt = &runtime.Runtime{Root: m.o.RuntimeRoot, Systemd: m.o.Systemd, Rootless: m.o.Rootless, SeccompCache: m.o.SeccompCache}
-	for _, fd := range []int{control.ReadyFD, control.RootFD, control.LayersFD, control.FirstFD} {
+	for _, fd := range []int{control.ReadyFD, control.RootFD, control.LayersFD, control.FirstFD, control.StartFD} {
 		unix.CloseOnExec(fd)
 	}
 	return m, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

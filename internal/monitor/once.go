@@ -34,6 +34,9 @@ func (m *monitor) once() error {
 		_ = m.clean()
 		return m.failed(err)
 	}
+	if m.isStopping() { // somebody wanted its end before there was a program to be told
+		_ = process.Signal(unix.SIGKILL)
+	}
 	code, err := wait(process)
 	oom := m.ranOut()
 	cleanErr := m.clean()

@@ -53,10 +53,14 @@ func newLine(t *testing.T) *line {
 	return l
 }
 
+func (l *line) command(args ...string) *exec.Cmd {
+	return exec.Command(l.program, append([]string{"--root", filepath.Join(l.dir, "root"), "--runroot", filepath.Join(l.dir, "run")}, args...)...)
+}
+
 // do runs a command, 20 seconds at most.
 func (l *line) do(stdin string, args ...string) result {
 	l.t.Helper()
-	cmd := exec.Command(l.program, append([]string{"--root", filepath.Join(l.dir, "root"), "--runroot", filepath.Join(l.dir, "run")}, args...)...)
+	cmd := l.command(args...)
 	var out, problems bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = strings.NewReader(stdin), &out, &problems, time.Second
 	if err := cmd.Start(); err != nil {

@@ -74,13 +74,24 @@ func (s *Service) Stop(ctx context.Context, name string, timeout *time.Duration)
 	if err == nil || ctx.Err() != nil || waiting.Err() == nil {
 		return err
 	}
-	if err := s.rt.Kill(ctx, c.ID, unix.SIGKILL); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
-		return err
-	}
+	return s.killed(ctx, c.ID)
+}
+
+// killed kills until the container has ended: one that is being started may have nothing yet to be killed.
+func (s *Service) killed(ctx context.Context, id string) error {
 	end, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	_, err = s.Wait(end, c.ID)
-	return err
+	for {
+		if err := s.rt.Kill(end, id, unix.SIGKILL); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
+			return err
+		}
+		while, cancel := context.WithTimeout(end, 500*time.Millisecond)
+		_, err := s.Wait(while, id)
+		cancel()
+		if err == nil || end.Err() != nil || errdef.Is(err, errdef.NotFound) {
+			return err
+		}
+	}
 }
 
 // lastInstant is how long a monitor that has said its last word may still be there.
@@ -174,38 +185,49 @@ type RemoveOptions struct {
 
 // Remove removes a container, its writable layer and its log.
 func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) error {
+	for range 4 { // somebody may start it again, or be about to
+		done, err := s.remove(ctx, name, o)
+		if done || err != nil {
+			return err
+		}
+	}
+	return errdef.Errorf(errdef.Conflict, "cannot remove container %s: it is started again and again", name)
+}
+
+// remove is one try; not done is one that somebody has started meanwhile.
+func (s *Service) remove(ctx context.Context, name string, o RemoveOptions) (done bool, err error) {
 	c, err := s.Get(name)
 	if errdef.Is(err, errdef.NotFound) && len(name) == 64 {
-		return nil // by itself, meanwhile
+		return true, nil // by itself, meanwhile
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if c.Alive {
 		if !o.Force {
 			err := errdef.Errorf(errdef.Conflict, "cannot remove container %s: container is running", c.Name)
-			return errdef.WithHint(err, "stop the container before removing or force remove")
+			return false, errdef.WithHint(err, "stop the container before removing or force remove")
 		}
 		zero := time.Duration(0)
 		if err := s.Stop(ctx, c.ID, &zero); err != nil {
-			return err
+			return false, err
 		}
 	}
-	unlock, err := s.lock(ctx, c.ID)
+	lock, err := s.lock(ctx, c.ID)
 	if errdef.Is(err, errdef.NotFound) {
-		return nil // by itself
+		return true, nil // by itself
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer unlock()
+	defer lock.Close()
 	if !s.settled(c.ID) {
-		return errdef.Errorf(errdef.Conflict, "cannot remove container %s: its monitor does not end", c.Name)
+		return false, nil
 	}
 	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
-		return err
+		return false, err
 	}
-	return s.erase(&c.Record)
+	return true, s.erase(&c.Record)
 }
 
 // erase removes the directories, the one that says that there is a container by a rename first, and then the claims.

@@ -158,11 +158,11 @@ func (s *Service) Export(ctx context.Context, name string, w io.Writer) error {
 	defer use.Close()
 	path := "/proc/" + strconv.Itoa(c.State.Monitor) + "/root" + filepath.Join(s.runDir(c.ID), control.Rootfs) // where nothing else is mounted over it
 	if !c.Alive {
-		unlock, err := s.lock(ctx, c.ID)
+		lock, err := s.lock(ctx, c.ID)
 		if err != nil {
 			return err
 		}
-		defer unlock()
+		defer lock.Close()
 		root, err := s.mount(c, use)
 		if err != nil {
 			return err

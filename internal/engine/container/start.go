@@ -35,11 +35,11 @@ func (s *Service) Start(ctx context.Context, name string, first *os.File) error 
 	if err != nil {
 		return err
 	}
-	unlock, err := s.lock(ctx, id)
+	lock, err := s.lock(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Close()
 	c, err := s.get(id)
 	if err != nil || c.Alive {
 		return err
@@ -70,11 +70,11 @@ func (s *Service) Start(ctx context.Context, name string, first *os.File) error 
 	if err := s.bundle(ctx, c, root); err != nil {
 		return err
 	}
-	return s.monitor(ctx, c, []*os.File{root, use.File(), first})
+	return s.monitor(ctx, c, []*os.File{root, use.File(), first, lock})
 }
 
-// lock serialises those who start or remove a container.
-func (s *Service) lock(ctx context.Context, id string) (unlock func(), err error) {
+// lock serialises those who start or remove a container. The lock lasts until the last descriptor of this open file is closed, a monitor's included.
+func (s *Service) lock(ctx context.Context, id string) (*os.File, error) {
 	fd, err := unix.Open(s.dir(id), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
 		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
@@ -88,7 +88,11 @@ func (s *Service) lock(ctx context.Context, id string) (unlock func(), err error
 		_ = unix.Close(fd)
 		return nil, errdef.Errorf(errdef.KindOf(err), "container %s: another command works on it: %w", id, err)
 	}
-	return func() { _ = unix.Close(fd) }, nil
+	if _, err := os.Lstat(s.dir(id)); err != nil { // it was removed while we waited
+		_ = unix.Close(fd)
+		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
+	}
+	return os.NewFile(uintptr(fd), "lock"), nil
 }
 
 // mount puts the writable layer over the image's, shown with the container's ids.
@@ -240,8 +244,10 @@ func (s *Service) monitor(ctx context.Context, c *Container, files []*os.File) e
 	}
 	defer r.Close()
 	extra := append([]*os.File{w}, files...)
-	if extra[len(extra)-1] == nil {
-		extra[len(extra)-1] = null
+	for i := range extra {
+		if extra[i] == nil {
+			extra[i] = null
+		}
 	}
 	cmd := exec.Command(program, s.runDir(c.ID))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.Dir = null, null, null, extra, "/"

@@ -126,6 +126,7 @@ const (
 	RootFD   = 4 // detached mount of the root file system
 	LayersFD = 5 // lock of the image's layers
 	FirstFD  = 6 // socket of the first attached client, or /dev/null
+	StartFD  = 7 // the container's directory, locked by who starts it: until the monitor has told that it is ready
 )
 
 // MaxLine bounds a request and a reply, in bytes.

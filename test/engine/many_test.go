@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+)
+
+// TestMany: containers that are made, run and removed four at a time do not get into each other's way, and each has ids of its own.
+func TestMany(t *testing.T) {
+	e := newEngine(t)
+	ctx := context.Background()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	ranges := map[uint32]string{}
+	free := make(chan struct{}, 4)
+	for i := range 24 {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			r, err := e.Create(ctx, container.Request{Image: e.image, Name: fmt.Sprintf("many-%d", i), Ref: "busybox"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			if other := ranges[r.Range]; other != "" {
+				t.Errorf("%s and %s have the same ids", r.Name, other)
+			}
+			ranges[r.Range] = r.Name
+			mu.Unlock()
+			if err := e.Start(ctx, r.ID, nil); err != nil {
+				t.Error(err)
+				return
+			}
+			if code, err := e.Wait(ctx, r.ID); code != 0 || err != nil {
+				t.Errorf("%d, %v", code, err)
+			}
+		})
+	}
+	all.Wait()
+	list, err := e.List()
+	if err != nil || len(list) != 24 {
+		t.Errorf("%d containers, %v", len(list), err)
+	}
+	for _, c := range list {
+		all.Go(func() {
+			if err := e.Remove(ctx, c.ID, container.RemoveOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, dir := range []string{"root/containers", "root/names", "root/ranges"} {
+		if entries, err := os.ReadDir(filepath.Join(e.dir, dir)); err != nil || len(entries) > 0 {
+			t.Errorf("%s: %v, %v", dir, entries, err)
+		}
+	}
+}
+
+// TestCommandsKilled kills the command line at any moment of run, start and rm: what is left is removed by name, the name is free again, and in the end nothing is there.
+func TestCommandsKilled(t *testing.T) {
+	l := newLine(t)
+	for i := range 20 {
+		name := fmt.Sprintf("killed-%d", i%3)
+		l.killed(time.Duration(i)*4*time.Millisecond, "run", "-d", "--name", name, "busybox", "sleep", "1000")
+		l.killed(time.Duration(i%7)*4*time.Millisecond, "rm", "-f", name)
+		if r := l.do("", "rm", "-f", name); r.code != 0 {
+			t.Errorf("%d: %+v", i, r)
+		}
+		if r := l.do("", "run", "--name", name, "busybox", "true"); r.code != 0 {
+			t.Errorf("%d: the name is not free: %+v", i, r)
+		}
+		if r := l.do("", "rm", name); r.code != 0 {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if r := l.do("", "ps", "-aq"); r.out != "" {
+		t.Errorf("left: %q", r.out)
+	}
+}
+
+// killed starts a command and kills it.
+func (l *line) killed(after time.Duration, args ...string) {
+	l.t.Helper()
+	cmd := l.command(args...)
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	time.Sleep(after)
+	_ = cmd.Process.Signal(syscall.SIGKILL)
+	_ = cmd.Wait()
+}
