@@ -10,6 +10,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
 	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -115,8 +116,11 @@ func (p *program) secret(ctx context.Context, question string) (string, error) {
 	if err != nil {
 		return "", errdef.Errorf(errdef.Unavailable, "ask for the password: %w", err)
 	}
+	if err := hide(fd); err != nil { // before the question: who types ahead is not shown either
+		return "", errdef.Errorf(errdef.Unavailable, "ask for the password: %w", err)
+	}
 	if _, err := io.WriteString(p.out, question); err != nil {
-		return "", err
+		return "", errors.Join(err, term.Restore(fd, before))
 	}
 	type result struct {
 		line []byte
@@ -130,6 +134,7 @@ func (p *program) secret(ctx context.Context, question string) (string, error) {
 	select {
 	case r := <-got:
 		_, werr := io.WriteString(p.out, "\n")
+		werr = errors.Join(werr, term.Restore(fd, before))
 		if r.err != nil && r.err != io.EOF {
 			return "", errdef.Errorf(errdef.Unavailable, "ask for the password: %w", r.err)
 		}
@@ -137,6 +142,16 @@ func (p *program) secret(ctx context.Context, question string) (string, error) {
 	case <-ctx.Done():
 		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
 	}
+}
+
+// hide has a terminal show nothing of what is typed.
+func hide(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Lflag &^= unix.ECHO
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
 // showLogin prints who is logged in.
