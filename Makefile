@@ -42,7 +42,7 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-cli test-readme test-vm
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-cli test-readme
 
 test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -cgroup, -registry, -image, -cli, -readme, -vm
 	@set -e; for stage in $(STAGES); do \
