@@ -61,6 +61,7 @@ var matrix = []row{
 	}...)},
 	{boot: boot{"stable", "apparmor", "small"}, suites: []suite{
 		{pkg: "./internal/sandbox/lsm"},
+		{pkg: "./internal/sandbox/apparmor", skips: "TestOldParser"}, // which runs on Debian 12
 		{pkg: "./internal/doctor", run: "TestExamine|TestLab|TestProfileLoads|TestMends/securityfs"},
 		{pkg: "./test/lsm", skips: "TestSELinux.*|TestLandlockLacks", timeout: long},
 	}},
