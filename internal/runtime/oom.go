@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"math"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
@@ -51,9 +52,11 @@ func (n *creation) outOfMemory() error {
 		n.c.warn(err)
 		return nil
 	}
-	if n.oom != nil && o.Kills == 0 {
+	if n.oom != nil && (o.Kills == 0 || o.Limit == math.MaxUint64) { // the cgroup went while it was read
 		n.forgetOOM()
-		o = n.oom.last
+		if last := n.oom.last; last.Kills >= o.Kills {
+			o = last
+		}
 	}
 	if o.Kills == 0 {
 		return nil

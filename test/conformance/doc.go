@@ -27,6 +27,6 @@
 // The cell protects the host from mistakes, not from attacks: judges run as root with every
 // capability the caller has. A test of containment belongs in test/attack.
 //
-// The tests need root. Where a peer is not installed its test is skipped, except with CI=true,
+// The tests need root. Where a peer is not installed its test is skipped, except with CI=true or BULKHEAD_TEST_STRICT=1,
 // where a missing peer is a failure.
 package conformance

@@ -36,6 +36,9 @@ func (o OOM) String() string {
 	case CauseBelow:
 		return fmt.Sprintf("out of memory: the kernel killed %s: the limit of a cgroup that the container made", processes)
 	case CauseLimit:
+		if o.Limit == math.MaxUint64 {
+			return fmt.Sprintf("out of memory: the kernel killed %s: the container's limit", processes)
+		}
 		return fmt.Sprintf("out of memory: the kernel killed %s: the container's limit is %d bytes", processes, o.Limit)
 	}
 	return "out of memory: no process was killed"
@@ -73,23 +76,32 @@ func (g *Group) OOM() (OOM, error) {
 // oomV2: the limit at which memory ran out counts "oom", and memory.events has the sum of the cgroups below in it (memory.events.local,
 // Linux 5.2, has not).
 //
-// The limit comes first: systemd removes an empty scope whenever it hears of it, and a kill with a limit that was not there any more
-// would be told with a number that is none.
+// systemd removes an empty scope whenever it hears of it, between any two of these lines. So what decides comes first, and each line
+// does with what the ones before it found: the limit, the group's own events, those of all below it.
 func (d *dir) oomV2(r *reader) (OOM, error) {
 	limit := uint64(math.MaxUint64)
-	if r.has("memory.max") {
-		limit = r.number("memory.max")
+	if text := r.text("memory.max"); text != "" {
+		n, err := parseNumber(text)
+		if err != nil {
+			return OOM{}, errdef.Errorf(errdef.Internal, "memory.max of %s: %q is no number", d.name(), text)
+		}
+		limit = n
 	}
-	all := r.keys("memory.events")
-	o := OOM{Kills: all["oom_kill"], Limit: limit, Cause: CauseAbove}
+	local, all := r.text("memory.events.local"), r.text("memory.events")
+	return oomOfEvents(limit, local, all).checked(r.err)
+}
+
+// oomOfEvents judges the texts of memory.events.local and memory.events; one that could not be read is empty.
+func oomOfEvents(limit uint64, local, all string) OOM {
+	own, sum := parseKeys(local), parseKeys(all)
+	o := OOM{Kills: max(own["oom_kill"], sum["oom_kill"]), Limit: limit, Cause: CauseAbove}
 	switch {
-	case o.Kills == 0: // mostly
-	case !r.has("memory.events.local") && all["oom"] > 0, r.keys("memory.events.local")["oom"] > 0:
+	case local == "" && sum["oom"] > 0, own["oom"] > 0:
 		o.Cause = CauseLimit
-	case all["oom"] > 0:
+	case sum["oom"] > 0:
 		o.Cause = CauseBelow
 	}
-	return o.checked(r.err)
+	return o
 }
 
 func (o OOM) checked(err error) (OOM, error) {

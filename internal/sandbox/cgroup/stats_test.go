@@ -56,3 +56,33 @@ func TestPrevious(t *testing.T) {
 		t.Errorf("a file of several lines, none of which is meant: %q", got)
 	}
 }
+
+// TestOOMOfEvents: what is told when systemd removes the scope between two reads is less, never something else.
+func TestOOMOfEvents(t *testing.T) {
+	const own, below, none = "low 0\noom 1\noom_kill 1\n", "oom 0\noom_kill 0\n", "oom 0\noom_kill 0\n"
+	for _, tc := range []struct {
+		name, local, all string
+		kills            uint64
+		cause            string
+	}{
+		{"own limit", own, own, 1, CauseLimit},
+		{"gone after the first", own, "", 1, CauseLimit},
+		{"gone before", "", "", 0, CauseAbove},
+		{"Linux 5.1", "", own, 1, CauseLimit},
+		{"a group below", below, own, 1, CauseBelow},
+		{"above", "oom 0\noom_kill 2\n", "oom 0\noom_kill 2\n", 2, CauseAbove},
+		{"nothing", none, none, 0, CauseAbove},
+	} {
+		if o := oomOfEvents(4096, tc.local, tc.all); o != (OOM{Kills: tc.kills, Limit: 4096, Cause: tc.cause}) {
+			t.Errorf("%s: %+v", tc.name, o)
+		}
+	}
+	for want, o := range map[string]OOM{
+		"out of memory: the kernel killed 1 process: the container's limit is 4096 bytes": {Kills: 1, Limit: 4096, Cause: CauseLimit},
+		"out of memory: the kernel killed 2 processes: the container's limit":             {Kills: 2, Limit: math.MaxUint64, Cause: CauseLimit},
+	} {
+		if got := o.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
