@@ -3,7 +3,7 @@
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
-// Command bulkhead is what people type: images (and, to come, containers, networks and volumes) with the words and flags of Docker.
+// Command bulkhead is what people type: images, containers and volumes with the words and flags of Docker.
 //
 //	bulkhead pull alpine
 //
@@ -14,6 +14,11 @@ import (
 	"os"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli"
+	"github.com/bulkhead-engine/bulkhead/internal/daemon"
 )
 
-func main() { os.Exit(cli.Main(os.Args)) }
+func main() {
+	os.Exit(cli.Main(os.Args, func(root, run string, warn func(error)) (cli.Engine, error) {
+		return daemon.Open(daemon.Options{Root: root, Run: run, Product: cli.Version, Warn: warn})
+	}))
+}

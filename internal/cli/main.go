@@ -47,8 +47,9 @@ func (e *statusError) Unwrap() error { return e.err }
 // errReader is why a command ends whose output nobody reads.
 var errReader = errors.New("nobody reads standard output")
 
-// Main runs the command line args, whose first is the program's own name, and returns the exit status.
-func Main(args []string) int {
+// Main runs the command line args, whose first is the program's own name, and returns the exit status. open is how the engine
+// inside this process is opened.
+func Main(args []string, open Opener) int {
 	if len(args) == 2 && (args[1] == "--version" || args[1] == "-v") {
 		if _, err := io.WriteString(os.Stdout, versionLine()); err != nil {
 			return exitError
@@ -58,7 +59,7 @@ func Main(args []string) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	defer signals(cancel)()
-	p := &program{in: os.Stdin, out: &output{f: os.Stdout, broken: func() { cancel(errReader) }}, errs: os.Stderr}
+	p := &program{open: open, in: os.Stdin, out: &output{f: os.Stdout, broken: func() { cancel(errReader) }}, errs: os.Stderr}
 	err := p.execute(ctx, args[1:])
 	return p.end(ctx, errors.Join(err, p.close()))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
 	"github.com/bulkhead-engine/bulkhead/internal/cli/printable"
 	"github.com/bulkhead-engine/bulkhead/internal/cli/progress"
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
@@ -24,6 +25,10 @@ type program struct {
 	in   *os.File
 	out  *output
 	errs io.Writer
+
+	open   Opener
+	inside Engine         // nil until a command speaks to it
+	api    *client.Client // of it, or of another
 
 	args    []string // after the program's name
 	global  globals
@@ -54,6 +59,14 @@ func (p *program) images(remote *remote) (*image.Service, error) {
 
 // close gives back what was opened.
 func (p *program) close() error {
+	if p.api != nil {
+		p.api.Close()
+	}
+	if p.inside != nil {
+		if err := p.inside.Close(); err != nil {
+			return err
+		}
+	}
 	if p.service == nil {
 		return nil
 	}

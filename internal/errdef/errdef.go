@@ -44,6 +44,16 @@ func (k Kind) String() string {
 	return "internal"
 }
 
+// ParseKind is the inverse of String; what it does not know is Internal.
+func ParseKind(s string) Kind {
+	for i, name := range kindNames {
+		if name == s {
+			return Kind(i)
+		}
+	}
+	return Internal
+}
+
 type kindError struct {
 	kind Kind
 	err  error

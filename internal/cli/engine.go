@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"context"
+	"net"
+
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
+)
+
+// An Engine is what the commands speak to: one inside this process, or another's socket.
+type Engine interface {
+	Dial(ctx context.Context) (net.Conn, error)
+	Close() error
+}
+
+// An Opener opens the engine inside this process, whose directories are absolute.
+type Opener func(root, run string, warn func(error)) (Engine, error)
+
+// engine returns a client of the engine that the command line means.
+func (p *program) engine() (*client.Client, error) {
+	if p.api != nil {
+		return p.api, nil
+	}
+	root, err := p.global.engineRoot()
+	if err != nil {
+		return nil, err
+	}
+	run, err := p.global.engineRun()
+	if err != nil {
+		return nil, err
+	}
+	if p.inside, err = p.open(root, run, func(err error) { p.warn(err.Error()) }); err != nil {
+		return nil, err
+	}
+	p.api = client.New(client.Options{Dial: p.inside.Dial, Product: Version})
+	return p.api, nil
+}

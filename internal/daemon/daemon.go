@@ -1,0 +1,114 @@
+// Package daemon puts the engine together: it opens the services and wires them to the server of the API. It is the one package that knows them all.
+//
+//	e, err := daemon.Open(daemon.Options{Root: root, Run: run, Product: version})
+//	conn, err := e.Dial(ctx)   // a connection to the engine in this process
+//	err = e.Close()
+//
+// Connections inside of a process are socket pairs: they can be half-closed, as the streams of a container need, and no other process can reach them. The engine has
+// no thread of its own beside its connections, and opens a service when the first request wants it.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/server"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"golang.org/x/sys/unix"
+)
+
+// Options say where the engine keeps things.
+type Options struct {
+	Root    string // directory, absolute
+	Run     string // directory on a tmpfs, absolute
+	Product string // version of the program
+	Warn    func(error)
+}
+
+// An Engine is one in this process.
+type Engine struct {
+	o        Options
+	services services
+	http     http.Server
+	listener *pairs
+	once     sync.Once
+}
+
+// Open prepares an engine. What cannot be opened is told by the first request that wants it.
+func Open(o Options) (*Engine, error) {
+	e := &Engine{o: o, listener: &pairs{conns: make(chan net.Conn), done: make(chan struct{})}}
+	s, err := e.open()
+	if err != nil {
+		return nil, err
+	}
+	e.http = http.Server{Handler: server.New(s, server.Options{Product: o.Product, Warn: o.Warn}), ReadHeaderTimeout: 30 * time.Second}
+	return e, nil
+}
+
+// Dial connects to the engine.
+func (e *Engine) Dial(ctx context.Context) (net.Conn, error) {
+	e.once.Do(func() { go func() { _ = e.http.Serve(e.listener) }() })
+	return e.listener.dial(ctx)
+}
+
+// Close ends the engine's connections and gives back what was opened. Containers go on.
+func (e *Engine) Close() error {
+	err := e.http.Close()
+	e.listener.once.Do(func() { close(e.listener.done) })
+	return errors.Join(err, e.services.close())
+}
+
+// pairs is a listener within the process.
+type pairs struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (p *pairs) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pairs) Close() error { p.once.Do(func() { close(p.done) }); return nil }
+
+func (p *pairs) Addr() net.Addr { return &net.UnixAddr{Name: "in process", Net: "unix"} }
+
+func (p *pairs) dial(ctx context.Context) (net.Conn, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "connect to the engine: %w", err)
+	}
+	var conns [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "engine")
+		c, e := net.FileConn(f)
+		_ = f.Close()
+		conns[i], err = c, errors.Join(err, e)
+	}
+	if err == nil {
+		select {
+		case p.conns <- conns[1]:
+			return conns[0], nil
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-p.done:
+			err = net.ErrClosed
+		}
+	}
+	for _, c := range conns {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+	return nil, errdef.Errorf(errdef.Unavailable, "connect to the engine: %w", err)
+}

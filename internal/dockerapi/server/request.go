@@ -1,0 +1,184 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+)
+
+// MaxBody bounds a body of JSON, in bytes.
+const MaxBody = 8 << 20
+
+// KindHeader carries the kind of an error (errdef.Kind) to clients of ours, and Agent is how these name themselves.
+const (
+	KindHeader = "Bulkhead-Error-Kind"
+	Agent      = "bulkhead/"
+)
+
+// A request is one request and its answer.
+type request struct {
+	*http.Request
+	w        http.ResponseWriter
+	version  string
+	values   map[string]string // of the path
+	parsed   url.Values
+	answered bool // a status was sent, or the connection is hijacked
+}
+
+// value returns a part of the path.
+func (r *request) value(name string) string { return r.values[name] }
+
+// query returns a parameter. The body is not looked at, as http.Request.FormValue would.
+func (r *request) query(name string) string { return r.params().Get(name) }
+
+func (r *request) params() url.Values {
+	if r.parsed == nil {
+		r.parsed = r.URL.Query()
+	}
+	return r.parsed
+}
+
+// flag reads a boolean parameter, as Docker does: anything but "", 0, no, false and none.
+func (r *request) flag(name string) bool {
+	switch strings.ToLower(strings.TrimSpace(r.query(name))) {
+	case "", "0", "no", "false", "none":
+		return false
+	}
+	return true
+}
+
+// number reads a parameter; without it, it is otherwise.
+func (r *request) number(name string, otherwise int) (int, error) {
+	text := r.query(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, errdef.Errorf(errdef.Invalid, "parameter %s: %.64q is no number", name, text)
+	}
+	return n, nil
+}
+
+// filters reads the parameter filters, in its old form ({"key":["value"]}) and its new ({"key":{"value":true}}).
+func (r *request) filters() (option.Filters, error) {
+	text := r.query("filters")
+	if text == "" {
+		return nil, nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		return nil, errdef.Errorf(errdef.Invalid, "parameter filters: %w", err)
+	}
+	out := option.Filters{}
+	for key, data := range raw {
+		var list []string
+		if json.Unmarshal(data, &list) != nil {
+			var set map[string]bool
+			if err := json.Unmarshal(data, &set); err != nil {
+				return nil, errdef.Errorf(errdef.Invalid, "parameter filters: %.64q: %w", key, err)
+			}
+			for v, on := range set {
+				if on {
+					list = append(list, v)
+				}
+			}
+		}
+		out[key] = list
+	}
+	return out, nil
+}
+
+// body decodes a body of JSON. An empty one is the zero value if it may be.
+func (r *request) body(to any, may bool) error {
+	if t := r.Header.Get("Content-Type"); t != "" && !strings.HasPrefix(t, "application/json") && r.ContentLength != 0 {
+		return errdef.Errorf(errdef.Invalid, "unsupported Content-Type header (%.128s): must be 'application/json'", t)
+	}
+	d := json.NewDecoder(http.MaxBytesReader(r.w, r.Body, MaxBody))
+	err := d.Decode(to)
+	var big *http.MaxBytesError
+	switch {
+	case errors.Is(err, io.EOF) && may:
+		return nil
+	case errors.Is(err, io.EOF):
+		return errdef.Errorf(errdef.Invalid, "invalid JSON: got EOF while reading request body")
+	case errors.As(err, &big):
+		return errdef.Errorf(errdef.Invalid, "the body is larger than %d bytes", MaxBody)
+	case err != nil:
+		return errdef.Errorf(errdef.Invalid, "invalid JSON: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errdef.Errorf(errdef.Invalid, "unexpected content after JSON")
+	}
+	return nil
+}
+
+// json answers with a value.
+func (r *request) json(status int, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	r.w.Header().Set("Content-Type", "application/json")
+	r.answered = true
+	r.w.WriteHeader(status)
+	_, _ = r.w.Write(append(data, '\n'))
+	return nil
+}
+
+// ok answers without a body.
+func (r *request) ok(status int) error {
+	r.answered = true
+	r.w.WriteHeader(status)
+	return nil
+}
+
+// statusOf is the HTTP status of each kind of error.
+func statusOf(kind errdef.Kind) int {
+	switch kind {
+	case errdef.Invalid:
+		return http.StatusBadRequest
+	case errdef.NotFound:
+		return http.StatusNotFound
+	case errdef.Exists, errdef.Conflict:
+		return http.StatusConflict
+	case errdef.Unsupported:
+		return http.StatusNotImplemented
+	case errdef.Denied:
+		return http.StatusForbidden
+	case errdef.Unavailable:
+		return http.StatusServiceUnavailable
+	case errdef.Timeout:
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusInternalServerError
+}
+
+// fail answers with an error, if nothing was answered yet.
+func (r *request) fail(err error) { r.status(statusOf(errdef.KindOf(err)), err) }
+
+func (r *request) status(status int, err error) {
+	if r.answered {
+		return
+	}
+	body := struct {
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}{Message: err.Error()}
+	if hint := errdef.Hint(err); hint != "" {
+		if strings.HasPrefix(r.UserAgent(), Agent) {
+			body.Hint = hint
+		} else {
+			body.Message += "\nhint: " + hint
+		}
+	}
+	r.w.Header().Set(KindHeader, errdef.KindOf(err).String())
+	_ = r.json(status, body)
+}
