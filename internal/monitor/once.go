@@ -159,6 +159,12 @@ func (m *monitor) open() (*streams, error) {
 			s.close()
 			return nil, errdef.Errorf(errdef.Unavailable, "monitor: pipe: %w", err)
 		}
+		// Both ends are one inode. Whoever has no root outside can give nothing away.
+		if err := r.Chown(int(m.o.Owner[0]), int(m.o.Owner[1])); err != nil && !m.o.Rootless {
+			_, _ = r.Close(), w.Close()
+			s.close()
+			return nil, errdef.Errorf(errdef.Unavailable, "monitor: pipe: %w", err)
+		}
 		if i == 0 {
 			_ = null.Close()
 			s.child[0], s.ours[0] = r, w

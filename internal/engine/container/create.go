@@ -14,6 +14,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,13 +112,16 @@ func (s *Service) make(ctx context.Context, r *Record) error {
 }
 
 // mappedRoot is who root inside is outside.
-func mappedRoot(r *assemble.Result) uint32 {
-	for _, m := range r.Spec.Linux.UIDMappings {
-		if m.ContainerID == 0 {
-			return m.HostID
+func mappedRoot(r *assemble.Result) uint32 { return outside(r.Spec.Linux.UIDMappings, 0) }
+
+// outside is what an id inside is on the host; itself without a map, and as who is in none.
+func outside(list []specs.LinuxIDMapping, id uint32) uint32 {
+	for _, m := range list {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return m.HostID + id - m.ContainerID
 		}
 	}
-	return 0
+	return id
 }
 
 // takeRange claims a range of user ids that no other container has.

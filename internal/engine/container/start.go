@@ -136,7 +136,7 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File) error
 	if err != nil {
 		return err
 	}
-	if data, err = json.Marshal(s.orders(c)); err == nil {
+	if data, err = json.Marshal(s.orders(c, result)); err == nil {
 		err = atomicfile.Write(filepath.Join(run, control.OrdersFile), data, atomicfile.Options{Volatile: true})
 	}
 	return err
@@ -155,9 +155,10 @@ func prepare(r *assemble.Result) error {
 	return nil
 }
 
-func (s *Service) orders(c *Container) control.Orders {
+func (s *Service) orders(c *Container, result *assemble.Result) control.Orders {
 	o := control.Orders{
-		ID: c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
+		Owner: [2]uint32{outside(result.Spec.Linux.UIDMappings, result.UID), outside(result.Spec.Linux.GIDMappings, result.GID)},
+		ID:    c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
 		TTY: c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
 		Height: uint16(c.Host.ConsoleSize[0]), Width: uint16(c.Host.ConsoleSize[1]),
 		Log:     control.Log{Driver: "json-file", Path: s.LogPath(c.ID), MaxSize: 10 << 20, MaxFile: 5},

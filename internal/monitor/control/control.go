@@ -39,6 +39,7 @@ type Orders struct {
 	Rootless     bool
 	SeccompCache string
 
+	Owner      [2]uint32 // ids on the host of the program: what its streams belong to, so that it can open /dev/stdout again
 	TTY        bool
 	OpenStdin  bool
 	StdinOnce  bool
