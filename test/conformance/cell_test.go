@@ -146,7 +146,7 @@ func (c *cell) leftovers(t *testing.T) []string {
 			break
 		}
 	}
-	if len(subgroups(c.groups)) > 0 {
+	if len(c.made()) > 0 {
 		left = append(left, "(left cgroups)")
 	}
 	return left

@@ -16,8 +16,15 @@ func TestCell(t *testing.T) {
 		if left := c.leftovers(t); len(left) > 0 {
 			t.Errorf("a new cell has %v", left)
 		}
-		if got := c.must(t, "sh", "-c", "cut -d: -f3 /proc/self/cgroup | sort -u"); got != "/" {
-			t.Errorf("cgroups seen from inside: %q, want /", got)
+		want := "/"
+		if mounts, err := cgroupMounts(); err != nil || unified(mounts) {
+			want = "/" + leaf
+			if got := c.must(t, "cat", "/sys/fs/cgroup/cgroup.procs"); got != "" {
+				t.Errorf("%v; processes in the root, which hands its controllers down: %s", err, got)
+			}
+		}
+		if got := c.must(t, "sh", "-c", "cut -d: -f3 /proc/self/cgroup | sort -u"); got != want {
+			t.Errorf("cgroups seen from inside: %q, want %q", got, want)
 		}
 		c.must(t, "sh", "-c", "mkdir m && mount -t tmpfs none m")
 		c.must(t, "sh", "-c", "sleep 1000 >/dev/null 2>&1 & for d in /sys/fs/cgroup/*/cgroup.procs; do mkdir ${d%/*}/left; break; done")
@@ -33,7 +40,7 @@ func TestCell(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("folder of the cell: %v", err)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/" + name, "/sys/fs/cgroup/" + name + "-unmounted", "/run/" + name, "/dev/shm/" + name} {
+	for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name, "/sys/fs/cgroup/" + name + "-unmounted", "/run/" + name, "/dev/shm/" + name} {
 		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
 			t.Errorf("after the cell: %v %v", left, err)
 		}

@@ -19,7 +19,9 @@
 // fails the test, and so does a line whose point passes.
 //
 // Every judge runs in a cell: PID, mount, IPC, UTS, network and cgroup namespaces of its own,
-// with a fresh /run and /dev/shm and a cgroup of its own as the root of every hierarchy. Fixed
+// with a fresh /run and /dev/shm and a cgroup of its own as the root of every hierarchy. Where
+// there is but one hierarchy, of version 2, the cell's processes stand in a leaf below that root,
+// which hands all controllers down, as the root of a host does that systemd runs. Fixed
 // paths such as /cgrouptest therefore never collide with another run, killing the cell's first
 // process ends whatever a judge left running, and mounts that leaked vanish with it. What was
 // left is reported all the same.

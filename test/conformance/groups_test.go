@@ -32,6 +32,30 @@ func createGroups(name string) ([]string, error) {
 	return groups, nil
 }
 
+// leaf is the group below a cell's own where its processes are on a unified hierarchy, in which a group that hands controllers down has no process
+// of its own (cgroups(7), "no internal processes"). On a host it is where systemd puts the services.
+const leaf = "judges"
+
+// divide moves the process, the only one in the group, to the group's leaf and hands all controllers down: judges find the root of a hierarchy as on a host.
+func divide(group string) error {
+	if err := os.Mkdir(filepath.Join(group, leaf), 0o755); err != nil {
+		return err
+	}
+	if err := enterGroups([]string{filepath.Join(group, leaf)}); err != nil {
+		return err
+	}
+	controllers, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return err
+	}
+	for c := range strings.FieldsSeq(string(controllers)) {
+		if err := os.WriteFile(filepath.Join(group, "cgroup.subtree_control"), []byte("+"+c), 0); err != nil {
+			return fmt.Errorf("enable controller %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
 // inheritCPUs copies the sets that a v1 cpuset starts without; until then no process may enter
 // it (cpuset(7)).
 func inheritCPUs(parent, child string) error {
@@ -67,6 +91,11 @@ func subgroups(groups []string) []string {
 	}
 	slices.Reverse(all)
 	return all
+}
+
+// made lists the cgroups that the cell's commands have made, deepest first.
+func (c *cell) made() []string {
+	return slices.DeleteFunc(subgroups(c.groups), func(path string) bool { return path == filepath.Join(c.groups[0], leaf) })
 }
 
 // removeGroups removes cgroups and all below them. A killed process leaves its cgroup a little

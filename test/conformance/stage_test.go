@@ -50,6 +50,11 @@ func hold(groups []string) error {
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("unshare cgroup namespace: %w", err)
 	}
+	if unified(mounts) { // the namespace's root is the group that the process was in; now it goes to the leaf
+		if err := divide(groups[0]); err != nil {
+			return err
+		}
+	}
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -141,7 +146,11 @@ func join(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := enterGroups(args[1:]); err != nil {
+	groups := args[1:]
+	if exists(filepath.Join(groups[0], leaf)) {
+		groups = []string{filepath.Join(groups[0], leaf)}
+	}
+	if err := enterGroups(groups); err != nil {
 		return err
 	}
 	holder, err := unix.PidfdOpen(pid, 0)
@@ -205,6 +214,9 @@ func cgroupMounts() ([]groupMount, error) {
 	}
 	return mounts, nil
 }
+
+// unified says whether there is one hierarchy alone, of version 2.
+func unified(mounts []groupMount) bool { return len(mounts) == 1 && mounts[0].fstype == "cgroup2" }
 
 // hierarchy keeps of a v1 mount's options those that name it.
 func hierarchy(options string) string {
