@@ -16,12 +16,12 @@ const patience = time.Second
 // A fan hands output to the log and to all clients.
 type fan struct {
 	mu      sync.Mutex
-	log     *logFile
+	log     *log
 	clients map[net.Conn]bool // true: the first, which is waited for
 	closed  bool
 }
 
-func newFan(log *logFile) *fan { return &fan{log: log, clients: map[net.Conn]bool{}} }
+func newFan(log *log) *fan { return &fan{log: log, clients: map[net.Conn]bool{}} }
 
 // add takes a client; false when the output has ended.
 func (f *fan) add(c net.Conn, first bool) bool {

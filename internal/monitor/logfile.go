@@ -1,102 +1,62 @@
 package monitor
 
 import (
-	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 )
 
-// maxPiece is how much of a line without an end is one entry: Docker's, whose readers join them again.
-const maxPiece = 16 << 10
-
 // A logFile keeps output as Docker's json-file does: a JSON object per line, rotated by size.
 type logFile struct {
-	mu      sync.Mutex
-	o       control.Log
-	f       *os.File
-	size    int64
-	partial [3][]byte // of each stream: what has no end of line yet
-	lost    int       // entries that could not be written
+	o      *control.Log
+	f      *os.File
+	size   int64
+	packed chan struct{} // closed when the file that was turned away last is packed; nil: none
 }
 
-// An entry is a line of the file.
-type entry struct {
-	Log    string    `json:"log"`
-	Stream string    `json:"stream"`
-	Time   time.Time `json:"time"`
+// A line is one of the file.
+type line struct {
+	Log    string            `json:"log"`
+	Stream string            `json:"stream"`
+	Attrs  map[string]string `json:"attrs,omitempty"`
+	Time   time.Time         `json:"time"`
 }
 
-func openLog(o control.Log) (*logFile, error) {
-	l := &logFile{o: o}
-	if o.Driver != "json-file" {
-		return l, nil
-	}
-	var err error
-	if l.f, err = os.OpenFile(o.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "log: %w", err)
-	}
-	st, err := l.f.Stat()
+func openFile(o *control.Log) (*logFile, error) {
+	f, err := os.OpenFile(o.Path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "log: %w", err)
+		return nil, errdef.Errorf(errdef.Unavailable, "%w", err)
 	}
-	l.size = st.Size()
+	l := &logFile{o: o, f: f}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "%w", err)
+	}
+	if l.size = st.Size(); l.size > 0 { // a line that a killed monitor left half
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], l.size-1); err == nil && last[0] != '\n' {
+			n, _ := f.Write([]byte{'\n'})
+			l.size += int64(n)
+		}
+	}
 	return l, nil
 }
 
-// write keeps a piece of output, by lines.
-func (l *logFile) write(stream byte, data []byte, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f == nil {
-		return
+// put appends an entry; a line that the disk takes half of is taken back.
+func (l *logFile) put(e *entry) error {
+	text := string(e.text)
+	if e.whole {
+		text += "\n"
 	}
-	for len(data) > 0 {
-		end := bytes.IndexByte(data, '\n')
-		piece, whole := data, false
-		if end >= 0 {
-			piece, whole = data[:end+1], true
-		}
-		if room := maxPiece - len(l.partial[stream]); len(piece) >= room {
-			piece, whole = piece[:room], true
-		}
-		l.partial[stream] = append(l.partial[stream], piece...)
-		data = data[len(piece):]
-		if whole {
-			l.put(stream, now)
-		}
-	}
-}
-
-// put writes what has come of a stream as one entry.
-func (l *logFile) put(stream byte, now time.Time) {
-	text := l.partial[stream]
-	l.partial[stream] = text[:0]
-	if len(text) == 0 {
-		return
-	}
-	name := map[byte]string{1: "stdout", 2: "stderr"}[stream]
-	if l.lost > 0 {
-		note := "[bulkhead: " + strconv.Itoa(l.lost) + " lines of output could not be written here]\n"
-		if l.line(&entry{note, "stderr", now}) {
-			l.lost = 0
-		}
-	}
-	if !l.line(&entry{string(text), name, now}) {
-		l.lost++
-	}
-}
-
-// line appends an entry; a line that the disk takes half of is taken back.
-func (l *logFile) line(e *entry) bool {
-	data, err := json.Marshal(e)
+	data, err := json.Marshal(&line{text, e.name(), l.o.Attrs, e.time.UTC()})
 	if err != nil {
-		return false
+		return err
 	}
 	data = append(data, '\n')
 	if l.o.MaxSize > 0 && l.size > 0 && l.size+int64(len(data)) > l.o.MaxSize {
@@ -107,10 +67,10 @@ func (l *logFile) line(e *entry) bool {
 		if n > 0 {
 			_ = l.f.Truncate(l.size)
 		}
-		return false
+		return err
 	}
 	l.size += int64(n)
-	return true
+	return nil
 }
 
 // rotate gives each file the next number, and forgets the last.
@@ -122,29 +82,71 @@ func (l *logFile) rotate() {
 		}
 		return
 	}
+	l.wait()
 	for i := most - 1; i > 1; i-- {
-		_ = os.Rename(l.o.Path+"."+strconv.Itoa(i-1), l.o.Path+"."+strconv.Itoa(i))
+		for _, end := range []string{"", ".gz"} {
+			_ = os.Rename(l.name(i-1)+end, l.name(i)+end)
+		}
 	}
-	if os.Rename(l.o.Path, l.o.Path+".1") != nil {
+	if os.Rename(l.o.Path, l.name(1)) != nil {
 		return
 	}
-	f, err := os.OpenFile(l.o.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(l.o.Path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return // the old file goes on under its new name
 	}
 	_ = l.f.Close()
 	l.f, l.size = f, 0
+	if l.o.Compress {
+		l.packed = make(chan struct{})
+		go func(done chan struct{}) {
+			defer close(done)
+			_ = pack(l.name(1)) // it stays as it is, then
+		}(l.packed)
+	}
+}
+
+func (l *logFile) name(n int) string { return l.o.Path + "." + strconv.Itoa(n) }
+
+// wait waits until the last file is packed, which would have another name by then.
+func (l *logFile) wait() {
+	if l.packed != nil {
+		<-l.packed
+		l.packed = nil
+	}
+}
+
+// pack compresses a file, which is called NAME.gz then.
+func pack(path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	const half = ".new"
+	out, err := os.OpenFile(path+".gz"+half, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path + ".gz" + half)
+	defer out.Close()
+	w, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	if _, err = io.Copy(w, in); err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(path+".gz"+half, path+".gz"); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
 
 func (l *logFile) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f == nil {
-		return
-	}
-	for stream := byte(1); stream <= 2; stream++ {
-		l.put(stream, time.Now())
-	}
+	l.wait()
 	_ = l.f.Close()
-	l.f = nil
 }

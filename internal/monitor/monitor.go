@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,6 +38,7 @@ type monitor struct {
 	mu       sync.Mutex
 	state    control.State
 	stopping bool          // somebody ends the container: no restart
+	afresh   bool          // the program is unhealthy, and is to be started again whatever the policy
 	ended    chan struct{} // closed when it has ended for good
 	wake     chan struct{} // ends a pause before a restart
 	console  *os.File      // of a terminal; nil: none
@@ -97,7 +100,7 @@ func (m *monitor) live() error {
 	if err := m.mountRoot(); err != nil {
 		return err
 	}
-	log, err := openLog(m.o.Log)
+	log, err := openLog(&m.o.Log)
 	if err != nil {
 		return err
 	}
@@ -172,8 +175,8 @@ func (m *monitor) again(err error) bool {
 	}
 	r := m.o.Restart
 	failed := err != nil || m.state.ExitCode != 0
-	yes := r.Policy == "always" || r.Policy == "unless-stopped" || r.Policy == "on-failure" && failed && (r.Most == 0 || m.state.Restarts < r.Most)
-	if yes {
+	yes := m.afresh || r.Policy == "always" || r.Policy == "unless-stopped" || r.Policy == "on-failure" && failed && (r.Most == 0 || m.state.Restarts < r.Most)
+	if m.afresh = false; yes {
 		m.state.Phase = control.Restarting
 		m.state.Restarts++
 		_ = control.WriteState(m.o.Dir, &m.state) // the next one says it again
@@ -192,16 +195,34 @@ func (m *monitor) finish() error {
 	}
 	m.stdin.finish()
 	m.fan.close()
-	if len(m.o.AutoRemove) > 0 { // what is mounted there is not to be removed, and would be
-		if e := unix.Unmount(filepath.Join(m.o.Run, control.Rootfs), unix.MNT_DETACH); e != nil {
-			return errdef.Errorf(errdef.Internal, "monitor: unmount the root: %w", e)
-		}
+	if removed := m.remove(); err == nil {
+		err = removed
 	}
-	for _, dir := range m.o.AutoRemove {
-		if e := os.RemoveAll(dir); err == nil && e != nil {
+	return err
+}
+
+// remove removes the container, if that was asked for.
+func (m *monitor) remove() error {
+	m.mu.Lock()
+	paths := m.o.AutoRemove
+	m.mu.Unlock()
+	if len(paths) == 0 {
+		return nil
+	}
+	// What is mounted there is not to be removed, and would be.
+	if err := unix.Unmount(filepath.Join(m.o.Run, control.Rootfs), unix.MNT_DETACH); err != nil {
+		return errdef.Errorf(errdef.Internal, "monitor: unmount the root: %w", err)
+	}
+	var err error
+	for _, path := range paths {
+		if data, e := os.ReadFile(path); e == nil && !strings.HasPrefix(string(data), m.o.ID) {
+			continue // a claim that is somebody else's by now
+		}
+		if e := os.RemoveAll(path); err == nil && e != nil {
 			err = errdef.Errorf(errdef.Unavailable, "monitor: remove the container: %w", e)
 		}
 	}
+	m.event(events.ActionDestroy, nil)
 	return err
 }
 

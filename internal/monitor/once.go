@@ -10,6 +10,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,8 +38,11 @@ func (m *monitor) once() error {
 	if m.isStopping() { // somebody wanted its end before there was a program to be told
 		_ = process.Signal(unix.SIGKILL)
 	}
-	code, err := wait(process)
+	began := time.Now()
+	check, endMemory := m.watchHealth(), m.watchMemory()
+	code, err := wait(process, check)
 	oom := m.ranOut()
+	endMemory(oom)
 	cleanErr := m.clean()
 	drained := make(chan struct{})
 	go func() { copies.Wait(); close(drained) }()
@@ -56,6 +60,7 @@ func (m *monitor) once() error {
 			s.Error = err.Error()
 		}
 	})
+	m.died(code, time.Since(began))
 	if err == nil {
 		err = serr
 	}
@@ -105,13 +110,16 @@ func (m *monitor) started(ctx context.Context) (pidfd.Process, error) {
 		tell(m.ready, control.Ready{PID: state.PID})
 		m.ready = nil
 	}
+	m.event(events.ActionStart, nil)
 	return process, err
 }
 
-// wait returns the exit code of the program: 128 and the number of a signal that ended it. Orphans of the container that come to us meanwhile are reaped.
-func wait(process pidfd.Process) (int, error) {
+// wait returns the exit code of the program: 128 and the number of a signal that ended it. Orphans of the container that come to us meanwhile are reaped: when the health check that
+// may run is over, which has a child of its own.
+func wait(process pidfd.Process, check *health) (int, error) {
 	defer process.Close()
 	status, err := process.Wait()
+	check.close()
 	if err != nil {
 		return 128, errdef.Errorf(errdef.Internal, "wait for the program: %w", err)
 	}
@@ -202,26 +210,7 @@ func (s *streams) create(ctx context.Context, m *monitor) error {
 		s.ours[1] = f
 		return nil
 	}
-	var saved [3]int
-	for i := range saved {
-		fd, err := unix.FcntlInt(uintptr(i), unix.F_DUPFD_CLOEXEC, 10)
-		if err != nil {
-			return errdef.Errorf(errdef.Unavailable, "monitor: duplicate a descriptor: %w", err)
-		}
-		saved[i] = fd
-	}
-	defer func() {
-		for i, fd := range saved {
-			_ = unix.Dup3(fd, i, 0)
-			_ = unix.Close(fd)
-		}
-	}()
-	for i, f := range s.child {
-		if err := unix.Dup3(int(f.Fd()), i, 0); err != nil {
-			return errdef.Errorf(errdef.Unavailable, "monitor: duplicate a descriptor: %w", err)
-		}
-	}
-	err := m.rt.Create(ctx, m.o.ID, o)
+	err := lend(s.child, func() error { return m.rt.Create(ctx, m.o.ID, o) })
 	for i, f := range s.child { // the end of the program's is the end of the pipe
 		_ = f.Close()
 		s.child[i] = nil

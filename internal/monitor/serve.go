@@ -6,11 +6,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,6 +84,7 @@ func (m *monitor) serveClient(c net.Conn, first bool, answered func()) {
 			_ = c.Close()
 			return
 		}
+		m.event(events.ActionAttach, nil)
 		answered()
 		if q.Stdin {
 			m.stdin.take(r)
@@ -120,15 +123,14 @@ func (m *monitor) answer(q control.Request) control.Reply {
 			if err := resize(console, q.Height, q.Width); err != nil {
 				return control.Reply{Error: err.Error()}
 			}
+			m.event(events.ActionResize, map[string]string{"height": strconv.Itoa(int(q.Height)), "width": strconv.Itoa(int(q.Width))})
 		}
 		return control.Reply{}
 	case "stopping":
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if !m.stopping {
-			m.stopping = true
-			close(m.wake)
-		}
+		m.meanIt()
+		return control.Reply{}
+	case "change":
+		m.change(q)
 		return control.Reply{}
 	case "wait":
 		<-m.ended

@@ -13,6 +13,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 	r := &Record{
 		ID: newID(), Name: q.Name, Created: time.Now().UTC(), Image: q.Image.ID, Chain: q.Image.Chain(), Ref: q.Ref, Config: config, Host: q.Host, Points: points,
 	}
-	if err := checkRestart(&q.Host); err != nil {
+	if err := check(r); err != nil {
 		return nil, err
 	}
 	if r.Name == "" {
@@ -66,6 +67,7 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 		_ = os.RemoveAll(s.dir(r.ID) + ".new")
 		return nil, err
 	}
+	s.event(r, events.ActionCreate)
 	return r, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +31,11 @@ func (s *Service) Kill(ctx context.Context, name string, sig unix.Signal) error 
 			return err
 		}
 	}
-	return s.rt.Kill(ctx, c.ID, sig)
+	if err := s.rt.Kill(ctx, c.ID, sig); err != nil {
+		return err
+	}
+	s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(sig)))
+	return nil
 }
 
 // stopping tells the monitor that the end is meant.
@@ -65,16 +70,21 @@ func (s *Service) Stop(ctx context.Context, name string, timeout *time.Duration)
 	if err := s.rt.Kill(ctx, c.ID, sig); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
 		return err
 	}
+	s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(sig)))
 	waiting, cancel := ctx, func() {}
 	if patience >= 0 {
 		waiting, cancel = context.WithTimeout(ctx, patience)
 	}
 	_, err = s.Wait(waiting, c.ID)
 	cancel()
-	if err == nil || ctx.Err() != nil || waiting.Err() == nil {
-		return err
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(unix.SIGKILL)))
+		err = s.killed(ctx, c.ID)
 	}
-	return s.killed(ctx, c.ID)
+	if err == nil {
+		s.event(&c.Record, events.ActionStop)
+	}
+	return err
 }
 
 // killed kills until the container has ended: one that is being started may have nothing yet to be killed.
@@ -243,6 +253,7 @@ func (s *Service) erase(r *Record) error {
 			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
 		}
 	}
+	s.event(r, events.ActionDestroy)
 	return nil
 }
 

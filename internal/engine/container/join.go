@@ -8,6 +8,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -96,7 +97,7 @@ func (s *Service) Pause(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.rt.Pause(ctx, c.ID)
+	return s.told(c, events.ActionPause, s.rt.Pause(ctx, c.ID))
 }
 
 // Unpause lets a paused container go on.
@@ -105,7 +106,7 @@ func (s *Service) Unpause(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.rt.Resume(ctx, c.ID)
+	return s.told(c, events.ActionUnPause, s.rt.Resume(ctx, c.ID))
 }
 
 // PIDs returns the processes of a container, as the host numbers them.

@@ -10,6 +10,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -115,6 +116,7 @@ func (s *Service) bury(c *Container) error {
 	}
 	c.State.Phase, c.State.PID, c.State.ExitCode, c.State.Finished = control.Exited, 0, 137, time.Now().UTC()
 	c.State.Error = "the monitor was killed"
+	s.event(&c.Record, events.ActionDie, "exitCode", "137")
 	return control.WriteState(s.dir(c.ID), &c.State)
 }
 

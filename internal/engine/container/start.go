@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -136,7 +135,11 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File) error
 	if err != nil {
 		return err
 	}
-	if data, err = json.Marshal(s.orders(c, result)); err == nil {
+	orders, err := s.orders(c, result)
+	if err != nil {
+		return err
+	}
+	if data, err = json.Marshal(orders); err == nil {
 		err = atomicfile.Write(filepath.Join(run, control.OrdersFile), data, atomicfile.Options{Volatile: true})
 	}
 	return err
@@ -153,44 +156,6 @@ func prepare(r *assemble.Result) error {
 		return errdef.Errorf(errdef.Unsupported, "%s: option U, a change of owner, is not supported yet; the files are shown with the container's ids anyway", r.Chown[0].Flag)
 	}
 	return nil
-}
-
-func (s *Service) orders(c *Container, result *assemble.Result) control.Orders {
-	o := control.Orders{
-		Owner: [2]uint32{outside(result.Spec.Linux.UIDMappings, result.UID), outside(result.Spec.Linux.GIDMappings, result.GID)},
-		ID:    c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
-		TTY: c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
-		Height: uint16(c.Host.ConsoleSize[0]), Width: uint16(c.Host.ConsoleSize[1]),
-		Log:     control.Log{Driver: "json-file", Path: s.LogPath(c.ID), MaxSize: 10 << 20, MaxFile: 5},
-		Restart: control.Restart{Policy: string(c.Host.RestartPolicy.Name), Most: c.Host.RestartPolicy.MaximumRetryCount},
-	}
-	if c.Host.AutoRemove {
-		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
-			filepath.Join(s.o.Root, "names", c.Name), filepath.Join(s.o.Root, "ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID),
-		}
-	}
-	if t := c.Host.LogConfig.Type; t != "" {
-		o.Log.Driver = t
-	}
-	if n, err := strconv.Atoi(c.Host.LogConfig.Config["max-file"]); err == nil && n > 0 {
-		o.Log.MaxFile = n
-	}
-	if n, ok := bytesOf(c.Host.LogConfig.Config["max-size"]); ok {
-		o.Log.MaxSize = n
-	}
-	return o
-}
-
-// bytesOf reads 10m and the like.
-func bytesOf(s string) (int64, bool) {
-	unit := int64(1)
-	if s != "" {
-		if at := strings.IndexByte("kmg", s[len(s)-1]|0x20); at >= 0 {
-			unit, s = 1<<(10*(at+1)), s[:len(s)-1]
-		}
-	}
-	n, err := strconv.ParseInt(s, 10, 40)
-	return n * unit, err == nil && n > 0
 }
 
 // writeFiles writes /etc/hostname, /etc/hosts and /etc/resolv.conf. They belong to the container's root: a container may change its own.

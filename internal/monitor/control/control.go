@@ -48,14 +48,10 @@ type Orders struct {
 	Log        Log
 	Restart    Restart
 	AutoRemove []string // directories to remove when the container has ended for good; nil: it stays
-}
-
-// Log says where output is kept.
-type Log struct {
-	Driver  string // json-file, none
-	Path    string
-	MaxSize int64 // bytes of a file; 0: no limit
-	MaxFile int   // files, the current one included; 0: 1
+	Health     *Check   // nil: none
+	Events     string   // directory of the record of events; "": none
+	// Attributes are what events say of the container: name, image and labels.
+	Attributes map[string]string
 }
 
 // Restart is a restart policy.
@@ -92,10 +88,13 @@ type State struct {
 
 // A Request is what a client wants.
 type Request struct {
-	Op     string // attach, resize, stopping, wait
-	Stdin  bool   // attach: the connection carries input
-	Height uint16
-	Width  uint16
+	Op      string // attach, resize, stopping, wait, change
+	Stdin   bool   // attach: the connection carries input
+	Height  uint16
+	Width   uint16
+	Restart *Restart  // change: the policy from now on; nil: as it is
+	Name    string    // change: of the container from now on; "": as it is
+	Claim   [2]string // change: with a name, the claim to remove with the container instead of an old one: old and new path
 }
 
 // A Reply is the answer.

@@ -1,0 +1,80 @@
+package container
+
+import (
+	"maps"
+	"path/filepath"
+	"strconv"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/event"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/moby/moby/api/types/events"
+)
+
+// check refuses what the monitor could not do.
+func check(r *Record) error {
+	if err := checkRestart(&r.Host); err != nil {
+		return err
+	}
+	if _, err := healthCheck(&r.Config, &r.Host); err != nil {
+		return err
+	}
+	_, err := logOf(r)
+	return err
+}
+
+// orders are what the monitor is to do.
+func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders, error) {
+	o := control.Orders{
+		Owner: [2]uint32{outside(result.Spec.Linux.UIDMappings, result.UID), outside(result.Spec.Linux.GIDMappings, result.GID)},
+		ID:    c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
+		TTY: c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
+		Height: uint16(c.Host.ConsoleSize[0]), Width: uint16(c.Host.ConsoleSize[1]),
+		Restart: restartOf(c.Host.RestartPolicy), Events: s.eventDir(), Attributes: attributes(&c.Record),
+	}
+	if c.Host.AutoRemove {
+		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
+			s.claimPath("names", c.Name), s.claimPath("ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID),
+		}
+	}
+	var err error
+	if o.Health, err = healthCheck(&c.Config, &c.Host); err != nil {
+		return o, err
+	}
+	if o.Log, err = logOf(&c.Record); err != nil {
+		return o, err
+	}
+	o.Log.Path = s.LogPath(c.ID)
+	return o, nil
+}
+
+func (s *Service) claimPath(kind, name string) string { return filepath.Join(s.o.Root, kind, name) }
+
+func (s *Service) eventDir() string { return filepath.Join(s.o.Run, "events") }
+
+// attributes are what events say of a container.
+func attributes(r *Record) map[string]string {
+	a := map[string]string{}
+	maps.Copy(a, r.Config.Labels)
+	a["image"], a["name"] = r.Ref, r.Name
+	return a
+}
+
+// event records that something has happened to a container: more are names and values. That it cannot be recorded is a warning.
+func (s *Service) event(r *Record, action events.Action, more ...string) {
+	a := attributes(r)
+	for i := 0; i+1 < len(more); i += 2 {
+		a[more[i]] = more[i+1]
+	}
+	if err := event.Open(s.eventDir()).Append(event.New(events.ContainerEventType, action, r.ID, a)); err != nil && s.o.Warn != nil {
+		s.o.Warn(err)
+	}
+}
+
+// told records what was done, if it was.
+func (s *Service) told(c *Container, action events.Action, err error) error {
+	if err == nil {
+		s.event(&c.Record, action)
+	}
+	return err
+}
