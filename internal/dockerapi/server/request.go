@@ -6,8 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -15,6 +17,11 @@ import (
 
 // MaxBody bounds a body of JSON, in bytes.
 const MaxBody = 8 << 20
+
+const (
+	bodyTime   = 30 * time.Second // for a body of JSON
+	streamTime = 10 * time.Minute // between two pieces of a long body
+)
 
 // KindHeader carries the kind of an error (errdef.Kind) to clients of ours, and Agent is how these name themselves.
 const (
@@ -101,6 +108,9 @@ func (r *request) body(to any, may bool) error {
 	if t := r.Header.Get("Content-Type"); t != "" && !strings.HasPrefix(t, "application/json") && r.ContentLength != 0 {
 		return errdef.Errorf(errdef.Invalid, "unsupported Content-Type header (%.128s): must be 'application/json'", t)
 	}
+	control := http.NewResponseController(r.w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	d := json.NewDecoder(http.MaxBytesReader(r.w, r.Body, MaxBody))
 	err := d.Decode(to)
 	var big *http.MaxBytesError
@@ -109,6 +119,8 @@ func (r *request) body(to any, may bool) error {
 		return nil
 	case errors.Is(err, io.EOF):
 		return errdef.Errorf(errdef.Invalid, "invalid JSON: got EOF while reading request body")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errdef.Errorf(errdef.Timeout, "the body did not come in %s", bodyTime)
 	case errors.As(err, &big):
 		return errdef.Errorf(errdef.Invalid, "the body is larger than %d bytes", MaxBody)
 	case err != nil:
@@ -118,6 +130,26 @@ func (r *request) body(to any, may bool) error {
 		return errdef.Errorf(errdef.Invalid, "unexpected content after JSON")
 	}
 	return nil
+}
+
+// patient reads a body that may be long, and takes the client for gone when nothing comes for some minutes.
+func (r *request) patient() io.Reader {
+	return &patience{r: r, control: http.NewResponseController(r.w)}
+}
+
+type patience struct {
+	r       *request
+	control *http.ResponseController
+}
+
+func (p *patience) Read(b []byte) (int, error) {
+	_ = p.control.SetReadDeadline(time.Now().Add(streamTime))
+	n, err := p.r.Body.Read(b)
+	_ = p.control.SetReadDeadline(time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errdef.Errorf(errdef.Timeout, "nothing of the body has come for %s", streamTime)
+	}
+	return n, err
 }
 
 // json answers with a value.

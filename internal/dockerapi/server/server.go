@@ -53,7 +53,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	switch {
 	case found != nil:
 		r.values = values
-		if err := found.serve(s, r); err != nil {
+		if err := s.call(found, r); err != nil {
 			r.fail(err)
 		}
 	case other:
@@ -100,4 +100,23 @@ func parseVersion(s string) (major, minor int, ok bool) {
 func (r *request) atLeast(minor int) bool {
 	_, m, _ := parseVersion(r.version)
 	return m >= minor
+}
+
+// call answers a request of a known path, if the service that it is about is there.
+func (s *Server) call(found *route, r *request) error {
+	there := true
+	switch group, _, _ := strings.Cut(strings.TrimPrefix(found.pattern, "/"), "/"); group {
+	case "containers", "exec", "commit":
+		there = s.Containers != nil
+	case "images", "distribution", "auth":
+		there = s.Images != nil
+	case "volumes":
+		there = s.Volumes != nil
+	case "info", "version", "system", "events":
+		there = s.System != nil
+	}
+	if !there {
+		return errdef.Errorf(errdef.Unsupported, "%s: this engine has no such service", found.pattern)
+	}
+	return found.serve(s, r)
 }

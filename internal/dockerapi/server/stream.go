@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -8,10 +9,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/moby/moby/api/types/jsonstream"
+	"golang.org/x/sys/unix"
 )
 
 // Media types of streams.
@@ -28,9 +32,36 @@ func (r *request) mediaType(tty bool) string {
 	return multiplexed
 }
 
-// hijack takes the connection over and returns its streams, as attach and exec do: what the client types comes in as it is, output goes out as it is with a
-// terminal, and in frames without one. close ends it.
-func (r *request) hijack(tty bool) (s option.Streams, closeIt func() error, err error) {
+// A hijack is a connection that was taken over.
+type hijack struct {
+	conn net.Conn
+	done chan struct{} // closed when the request has ended
+}
+
+// hijacked serves a request that takes its connection over, as attach and exec do. What the client types comes in as it is, output goes out as it is with a
+// terminal, and in frames without one. The context ends when the client has gone, which the end of what it sends is not: it may have closed that half alone.
+func (r *request) hijacked(do func(ctx context.Context, open option.Open) error) error {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	var h *hijack
+	err := do(ctx, func(tty bool) (s option.Streams, err error) {
+		if h != nil {
+			return s, errdef.Errorf(errdef.Internal, "the streams of a request are opened twice")
+		}
+		s, h, err = r.hijack(tty)
+		if err == nil {
+			go h.watch(func() { cancel(errdef.Errorf(errdef.Unavailable, "the client has gone")) })
+		}
+		return s, err
+	})
+	if h != nil {
+		h.end()
+		return nil // there is nobody who could be told
+	}
+	return err
+}
+
+func (r *request) hijack(tty bool) (s option.Streams, h *hijack, err error) {
 	conn, buffered, err := http.NewResponseController(r.w).Hijack()
 	if err != nil {
 		return s, nil, errdef.Errorf(errdef.Internal, "hijack the connection: %w", err)
@@ -40,21 +71,69 @@ func (r *request) hijack(tty bool) (s option.Streams, closeIt func() error, err 
 	if r.Header.Get("Upgrade") != "" {
 		head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: " + r.mediaType(tty) + "\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 	}
+	h = &hijack{conn: conn, done: make(chan struct{})}
 	if _, err := io.WriteString(conn, head); err != nil {
-		_ = conn.Close()
-		return s, nil, errdef.Errorf(errdef.Unavailable, "client: %w", err)
+		return s, h, errdef.Errorf(errdef.Unavailable, "client: %w", err)
 	}
 	s.In = buffered.Reader
 	s.Out, s.Err = outputs(conn, tty)
-	return s, func() error { return endWriting(conn) }, nil
+	return s, h, nil
 }
 
-// endWriting ends a connection so that what was written arrives: an end with bytes of the peer's unread would take it along (tcp(7), SO_LINGER apart).
-func endWriting(conn net.Conn) error {
-	if c, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = c.CloseWrite()
+const (
+	lookTime   = time.Second     // between two looks whether a client is still there
+	lingerTime = 2 * time.Second // for a client to see the end
+)
+
+// watch calls gone when the other side has closed the connection. To close one half is not that, and a read cannot tell the one from the other.
+func (h *hijack) watch(gone func()) {
+	tick := time.NewTicker(lookTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.done:
+			return
+		case <-tick.C:
+			if hungUp(h.conn) {
+				gone()
+				return
+			}
+		}
 	}
-	return conn.Close()
+}
+
+// hungUp asks poll(2), which reports the end of both halves, or of the connection, without being asked for anything.
+func hungUp(conn net.Conn) bool {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		conn = t.NetConn()
+	}
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	up := true
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(fds, 0)
+		up = err != nil || n == 0
+	})
+	return err != nil || !up
+}
+
+// end ends a connection so that what was written arrives: if bytes of the client's were left unread it would see a reset where the end should be (unix(7), tcp(7)).
+func (h *hijack) end() {
+	close(h.done)
+	defer h.conn.Close()
+	c, ok := h.conn.(interface{ CloseWrite() error })
+	if !ok || c.CloseWrite() != nil {
+		return
+	}
+	_ = h.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.Copy(io.Discard, h.conn)
 }
 
 // outputs returns the two streams over one writer.
@@ -77,13 +156,17 @@ type frames struct {
 func (f *frames) Write(p []byte) (int, error) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	f.buf = append(f.buf[:0], f.stream, 0, 0, 0)
-	f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(len(p)))
-	f.buf = append(f.buf, p...)
+	f.buf = appendFrame(f.buf[:0], f.stream, p)
 	if _, err := f.w.Write(f.buf); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+func appendFrame(buf []byte, stream byte, p []byte) []byte {
+	buf = append(buf, stream, 0, 0, 0)
+	buf = binary.BigEndian.AppendUint32(buf, uint32(len(p)))
+	return append(buf, p...)
 }
 
 // flushed writes to a client at once.
@@ -96,6 +179,73 @@ func (f flushed) Write(p []byte) (int, error) {
 		err = http.NewResponseController(f.r.w).Flush()
 	}
 	return n, err
+}
+
+// plain writes to a client when enough has come together.
+type plain struct{ r *request }
+
+func (w plain) Write(p []byte) (int, error) {
+	w.r.answered = true
+	return w.r.w.Write(p)
+}
+
+const (
+	gatherSize = 32 << 10
+	gatherTime = 5 * time.Millisecond
+)
+
+// A gathering writes to a client what has come together in a short time: lines of a log come by the thousand, or one a minute. stop must be called.
+type gathering struct {
+	r     *request
+	lock  sync.Mutex
+	buf   []byte
+	timer *time.Timer // runs while there is something in buf
+	err   error
+}
+
+func (g *gathering) Write(p []byte) (int, error) {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	if g.err != nil {
+		return 0, g.err
+	}
+	g.buf = append(g.buf, p...)
+	switch {
+	case len(g.buf) >= gatherSize:
+		g.send()
+	case len(g.buf) == len(p) && g.timer == nil:
+		g.timer = time.AfterFunc(gatherTime, g.late)
+	case len(g.buf) == len(p):
+		g.timer.Reset(gatherTime)
+	}
+	return len(p), g.err
+}
+
+func (g *gathering) late() {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	g.send()
+}
+
+func (g *gathering) send() {
+	if len(g.buf) == 0 || g.err != nil {
+		return
+	}
+	_, g.err = flushed{g.r}.Write(g.buf)
+	g.buf = g.buf[:0]
+}
+
+// stop sends what is left, and lets nothing come later.
+func (g *gathering) stop() {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	g.send()
+	if g.err == nil {
+		g.err = net.ErrClosed
+	}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 }
 
 // messages sends messages of JSON as they come. The status is sent with the first: an error before it has one of its own.
