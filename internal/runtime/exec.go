@@ -67,7 +67,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, o *ExecOptions) (int, err
 		child.Close()
 		return 0, nil
 	}
-	if j.front, err = newForeground(p.Terminal); err != nil {
+	if j.front, err = r.newForeground(p.Terminal, spec); err != nil {
 		return -1, err
 	}
 	defer j.front.close()

@@ -4,9 +4,13 @@ import (
 	"context"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sigpipe"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/state"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/lsm"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,13 +25,16 @@ type foreground struct {
 	early []unix.Signal // signals for the process that came before it was there
 }
 
-// newForeground prepares for a process.
-func newForeground(withTerminal bool) (*foreground, error) {
-	r, err := newRelay()
+// newForeground prepares for a process of a container.
+func (r *Runtime) newForeground(withTerminal bool, spec *specs.Spec) (*foreground, error) {
+	relay, err := newRelay()
 	if err != nil {
 		return nil, err
 	}
-	f := &foreground{relay: r, copy: func() {}, saved: [3]int{-1, -1, -1}}
+	if l := spec.Linux; l != nil && l.MountLabel != "" && lsm.Host().SELinux {
+		relay.label, relay.pipes = l.MountLabel, func() (int, int, error) { return r.labelled(l.MountLabel) }
+	}
+	f := &foreground{relay: relay, copy: func() {}, saved: [3]int{-1, -1, -1}}
 	if withTerminal {
 		f.term = newTerminal()
 	} else if err := f.prepare(); err != nil {
@@ -39,6 +46,27 @@ func newForeground(withTerminal bool) (*foreground, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// labelled makes a pipe that a container with SELinux labels may use. Where that cannot be, and the label is not to blame, it is one of pipe(2), which some
+// policies let it use.
+func (r *Runtime) labelled(label string) (read, write int, err error) {
+	dir, err := labelpipe.Room()
+	if errdef.Is(err, errdef.Denied) { // a user's runtime: below /run there are labels, too
+		var store *state.Store
+		if store, err = state.Open(r.Root, true); err == nil {
+			store.Close()
+			dir, err = unix.Open(r.Root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		}
+	}
+	if err == nil {
+		defer unix.Close(dir)
+		if read, write, err = labelpipe.New(dir, label); err == nil || errdef.Is(err, errdef.Invalid) {
+			return read, write, err
+		}
+	}
+	r.warn(errdef.Errorf(errdef.Unsupported, "standard streams: without a label of the container's SELinux may close them to it: %w", err))
+	return labelpipe.New(-1, "")
 }
 
 // interrupted looks at the signals that come while the container is being made: those that ask a program to end do so, the others wait

@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,16 +17,18 @@ const relayChunk = 32 << 10
 // Copies use poll and blocking descriptors: the caller's are shared with whoever gave them to us, so their O_NONBLOCK is not ours to
 // set. A copy that ends closes its end of the container's pipe, so that the other side sees end of file, or EPIPE.
 type relay struct {
-	ends []int // the process's ends, to be closed once it has them
-	done [2]int
-	open bool
-	outs sync.WaitGroup // copies out of the container: what they hold is waited for
-	ins  sync.WaitGroup // copies into it: they end when they next look
+	pipes func() (read, write int, err error) // makes pipes that the container may use
+	label string                              // that the caller's own must have for that; "": any
+	ends  []int                               // the process's ends, to be closed once it has them
+	done  [2]int
+	open  bool
+	outs  sync.WaitGroup // copies out of the container: what they hold is waited for
+	ins   sync.WaitGroup // copies into it: they end when they next look
 }
 
 // newRelay prepares a relay.
 func newRelay() (*relay, error) {
-	r := &relay{}
+	r := &relay{pipes: func() (int, int, error) { return labelpipe.New(-1, "") }}
 	if err := unix.Pipe2(r.done[:], unix.O_CLOEXEC); err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "pipe: %w", err)
 	}
@@ -33,10 +37,14 @@ func newRelay() (*relay, error) {
 }
 
 // stdio returns what the process gets for descriptors 0, 1 and 2 when the caller has those given (-1: closed): the caller's own where
-// they are harmless, else pipes, whose copies start with start.
+// they are harmless and, with a label, open to the container by theirs; else pipes, whose copies start with start.
 func (r *relay) stdio(caller [3]int) (fds [3]int, start func(), err error) {
 	var copies []func()
 	for i, fd := range caller {
+		if i == 2 && fds[1] != caller[1] && caller[1] >= 0 && sys.SameDescription(caller[1], fd) {
+			fds[2] = fds[1] // one pipe, so that what is written to one and the other stays in order
+			continue
+		}
 		if fds[i], err = r.standIn(fd, i == 0, &copies); err != nil {
 			return fds, nil, err
 		}
@@ -62,21 +70,21 @@ func (r *relay) standIn(fd int, input bool, copies *[]func()) (int, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return -1, errdef.Errorf(errdef.Internal, "stat a standard descriptor: %w", err)
 	}
-	if harmless(&st) {
+	if harmless(&st) && (r.label == "" || st.Mode&unix.S_IFMT == unix.S_IFCHR || labelpipe.LabelOf(fd) == r.label) {
 		return fd, nil
 	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return -1, errdef.Errorf(errdef.Unavailable, "pipe: %w", err)
+	read, write, err := r.pipes()
+	if err != nil {
+		return -1, err
 	}
 	if input {
-		r.ends = append(r.ends, p[0])
-		*copies = append(*copies, func() { r.ins.Go(func() { r.in(fd, p[1], true) }) })
-		return p[0], nil
+		r.ends = append(r.ends, read)
+		*copies = append(*copies, func() { r.ins.Go(func() { r.in(fd, write, true) }) })
+		return read, nil
 	}
-	r.ends = append(r.ends, p[1])
-	*copies = append(*copies, func() { r.out(p[0], fd) })
-	return p[1], nil
+	r.ends = append(r.ends, write)
+	*copies = append(*copies, func() { r.out(read, fd) })
+	return write, nil
 }
 
 // harmless reports whether a container may hold the caller's own descriptor: opened again through /proc/self/fd it gives no more than it

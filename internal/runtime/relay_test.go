@@ -2,14 +2,68 @@ package runtime
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
 	"golang.org/x/sys/unix"
 )
+
+// TestRelayLabel: a container with SELinux labels gets the caller's pipe only if it has the container's label, and else one that has.
+func TestRelayLabel(t *testing.T) {
+	const label = "system_u:object_r:container_file_t:s0:c1,c2"
+	room, err := labelpipe.Room()
+	if os.Geteuid() != 0 && errdef.Is(err, errdef.Denied) {
+		t.Skipf("only root may mount and label: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(room)
+	var ends [2][2]int // of a pipe with the label and of one without
+	for i, l := range []string{label, ""} {
+		if ends[i][0], ends[i][1], err = labelpipe.New(room, l); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(ends[i][0])
+		defer unix.Close(ends[i][1])
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	r, err := newRelay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	r.label, r.pipes = label, func() (int, int, error) { return labelpipe.New(room, label) }
+	fds, start, err := r.stdio([3]int{int(null.Fd()), ends[0][1], ends[1][1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fds[0] != int(null.Fd()) || fds[1] != ends[0][1] {
+		t.Errorf("replaced without need: %v", fds)
+	}
+	if fds[2] == ends[1][1] || labelpipe.LabelOf(fds[2]) != label {
+		t.Errorf("a pipe without the label stands in for %d as %v", ends[1][1], fds)
+	}
+	if _, err := unix.Write(fds[2], []byte("through")); err != nil {
+		t.Fatal(err)
+	}
+	r.started()
+	start()
+	buf := make([]byte, 64)
+	if n, err := unix.Read(ends[1][0], buf); err != nil || string(buf[:n]) != "through" {
+		t.Errorf("%q, %v", buf[:max(n, 0)], err)
+	}
+}
 
 func file(t *testing.T, content string) *os.File {
 	t.Helper()
@@ -25,6 +79,38 @@ func file(t *testing.T, content string) *os.File {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// TestRelayOrder: what goes to two descriptors of one open file arrives in the order in which it was written.
+func TestRelayOrder(t *testing.T) {
+	out := file(t, "")
+	dup, err := unix.Dup(int(out.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dup)
+	r, err := newRelay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds, start, err := r.stdio([3]int{-1, int(out.Fd()), dup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start()
+	var want strings.Builder
+	for n := range 1000 {
+		text := fmt.Sprintln("line", n)
+		want.WriteString(text)
+		if _, err := unix.Write(fds[1+n%2], []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.started()
+	r.drain()
+	if got, err := os.ReadFile(out.Name()); err != nil || string(got) != want.String() {
+		t.Errorf("%v, not in order: %d bytes of %d", err, len(got), want.Len())
+	}
 }
 
 // TestRelay copies through stand-ins for files, as the process on the other side sees it.

@@ -34,7 +34,7 @@ func (r *Runtime) Run(ctx context.Context, id string, o *RunOptions) (int, error
 	if err != nil {
 		return -1, err
 	}
-	f, err := newForeground(b.Spec.Process.Terminal)
+	f, err := r.newForeground(b.Spec.Process.Terminal, b.Spec)
 	if err != nil {
 		return -1, err
 	}

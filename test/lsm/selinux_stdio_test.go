@@ -3,6 +3,7 @@ package lsm
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,21 +12,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/selinux"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
 	"golang.org/x/sys/unix"
 )
 
-// printed runs a container whose standard streams are pipes with a label, and returns what came through.
-func (b *box) printed(label string) string {
+// printed makes a container whose standard streams are pipes with a label (empty: of pipe(2)), and returns what came through. It gets them as they are with
+// create, and as the runtime sees fit with run.
+func (b *box) printed(command, label string) string {
 	b.t.Helper()
-	dir, err := unix.Open(b.t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := labelpipe.Room()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer unix.Close(dir)
 	var pipes [2][2]*os.File
 	for i := range pipes {
-		r, w, err := selinux.Pipe(dir, label)
+		r, w, err := labelpipe.New(dir, label)
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -37,34 +39,104 @@ func (b *box) printed(label string) string {
 	b.write()
 	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, runtime, "--root", filepath.Join(work, "state"), "run", "--bundle", b.dir, b.id)
+	cmd := exec.CommandContext(ctx, runtime, "--root", filepath.Join(work, "state"), command, "--bundle", b.dir, b.id)
 	cmd.Stdin, cmd.Stdout = pipes[0][0], pipes[1][1]
 	if _, err := pipes[0][1].WriteString("input\n"); err != nil {
 		b.t.Fatal(err)
 	}
 	pipes[0][1].Close()
 	if err := cmd.Run(); err != nil {
-		b.t.Logf("with pipes of %q: %v", label, err)
+		b.t.Logf("%s with pipes of %q: %v", command, label, err)
+	}
+	if command == "create" {
+		if r := b.command("start", b.id); r.code != 0 {
+			b.t.Errorf("start: %d: %s", r.code, r.out)
+		}
 	}
 	pipes[1][1].Close()
-	out := make([]byte, 256)
-	n, _ := pipes[1][0].Read(out)
+	pipes[0][0].Close()
+	_ = pipes[1][0].SetReadDeadline(time.Now().Add(time.Minute))
+	out, err := io.ReadAll(pipes[1][0]) // ends when the container has
+	if err != nil {
+		b.t.Error(err)
+	}
 	b.command("delete", "--force", b.id)
-	return string(out[:n])
+	return string(out)
 }
 
-// TestSELinuxPipe: a container reads and writes the pipes that were labelled for it, and not another's.
+// TestSELinuxPipe: a container reads and writes the pipes that were labelled for it, and not another's or the host's. In the foreground the runtime gives it
+// some of its own, and passes on.
 func TestSELinuxPipe(t *testing.T) {
 	enforcing(t)
 	one, two, off := labelled(t), labelled(t), newBox(t)
-	if got := one.printed(one.labels.Mount); got != "printed\ninput\n" {
-		t.Errorf("its own pipes: %q", got)
+	const all = "printed\ninput\n"
+	for _, c := range []struct {
+		what, command, label string
+		b                    *box
+		want                 string
+	}{
+		{"its own pipes", "create", one.labels.Mount, one, all},
+		{"another's pipes", "create", two.labels.Mount, one, ""},
+		{"the host's pipes", "create", "", one, ""},
+		{"its own pipes in the foreground", "run", one.labels.Mount, one, all},
+		{"another's pipes in the foreground", "run", two.labels.Mount, one, all},
+		{"the host's pipes in the foreground", "run", "", one, all},
+		{"without a label", "create", two.labels.Mount, off, all},
+	} {
+		if got := c.b.printed(c.command, c.label); got != c.want {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
 	}
-	if got := one.printed(two.labels.Mount); got != "" {
-		t.Errorf("another's pipes: %q", got)
+}
+
+// TestSELinuxFile: in the foreground, what a container and a program that joins it print arrives in a file of the host's that the container itself may not
+// touch, and what it reads comes from such a file.
+func TestSELinuxFile(t *testing.T) {
+	enforcing(t)
+	b, dir := labelled(t), t.TempDir()
+	in := filepath.Join(dir, "in")
+	if err := os.WriteFile(in, []byte("input\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if got := off.printed(two.labels.Mount); got != "printed\ninput\n" {
-		t.Errorf("without a label: %q", got)
+	run := func(output string, args ...string) string {
+		t.Helper()
+		stdin, err := os.Open(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stdin.Close()
+		file, err := os.Create(filepath.Join(dir, output))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, runtime, append([]string{"--root", filepath.Join(work, "state")}, args...)...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, file, file
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+		text, err := os.ReadFile(file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	const script = "echo printed; cat; echo complained >&2; echo again >/proc/self/fd/1"
+	const want = "printed\ninput\ncomplained\nagain\n"
+	b.bind(dir, "/data")
+	b.spec.Process.Args = []string{"sh", "-c", "cat /data/in /data/run 2>/dev/null; " + script}
+	b.write()
+	if got := run("run", "run", "--bundle", b.dir, b.id); got != want {
+		t.Errorf("run: %q, want %q", got, want)
+	}
+	b.start("sleep", "1000")
+	if got := run("exec", "exec", b.id, "sh", "-c", script); got != want {
+		t.Errorf("exec: %q, want %q", got, want)
+	}
+	if left, err := filepath.Glob(filepath.Join(work, "state", ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 
