@@ -19,6 +19,7 @@ type entry struct {
 	text   []byte // without the end of the line
 	whole  bool   // a line ends here
 	time   time.Time
+	lost   int // in a buffer, instead of a text: how many lines found no room here
 }
 
 // name is the stream's, as Docker has it.
@@ -117,15 +118,17 @@ func (l *log) put(stream byte, whole bool, now time.Time) {
 	if cap(text) > maxPiece+1024 {
 		l.partial[stream] = nil
 	}
-	if l.lost > 0 {
-		note := "[bulkhead: " + strconv.Itoa(l.lost) + " lines of output could not be written here]"
-		if l.d.put(&entry{2, []byte(note), true, now}) == nil {
-			l.lost = 0
-		}
+	if l.lost > 0 && l.d.put(note(l.lost, now)) == nil {
+		l.lost = 0
 	}
-	if l.d.put(&entry{stream, text, whole, now}) != nil {
+	if l.d.put(&entry{stream: stream, text: text, whole: whole, time: now}) != nil {
 		l.lost++
 	}
+}
+
+// note is the line that says that lines are missing.
+func note(lost int, now time.Time) *entry {
+	return &entry{stream: 2, text: []byte("[bulkhead: " + strconv.Itoa(lost) + " lines of output could not be written here]"), whole: true, time: now}
 }
 
 func (l *log) close() {
@@ -152,10 +155,12 @@ type buffer struct {
 	turn   *sync.Cond
 	queue  []entry
 	size   int64
-	lost   int // since the driver took something
 	closed bool
 	done   chan struct{}
 }
+
+// maxQueue bounds what waits in entries, which cost more than their bytes.
+const maxQueue = 64 << 10
 
 // drainPatience is how long a log has for what is still in the buffer when the program has ended.
 const drainPatience = 5 * time.Second
@@ -167,55 +172,54 @@ func newBuffer(d driver, most int64) *buffer {
 	return b
 }
 
-// put never fails: the buffer itself tells what was lost, when there is room for that again.
+// put never fails: the buffer itself tells what was lost, in its place.
 func (b *buffer) put(e *entry) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if size := int64(len(e.text)); b.closed || b.size > 0 && b.size+size > b.most {
-		b.lost++
-		return nil
+	size := int64(len(e.text))
+	switch full := b.size > 0 && b.size+size > b.most || len(b.queue) > maxQueue; {
+	case b.closed:
+	case full && len(b.queue) > 0 && b.queue[len(b.queue)-1].lost > 0:
+		b.queue[len(b.queue)-1].lost++
+	case full:
+		b.queue = append(b.queue, entry{lost: 1, time: e.time})
+	default:
+		b.size += size
+		b.queue = append(b.queue, entry{stream: e.stream, text: bytes.Clone(e.text), whole: e.whole, time: e.time})
 	}
-	b.size += int64(len(e.text))
-	b.queue = append(b.queue, entry{e.stream, bytes.Clone(e.text), e.whole, e.time})
 	b.turn.Signal()
 	return nil
 }
 
+// next takes all that waits; nil: nothing will come any more.
+func (b *buffer) next() []entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.queue) == 0 && !b.closed {
+		b.turn.Wait()
+	}
+	list := b.queue
+	b.queue = nil
+	return list
+}
+
 func (b *buffer) drain() {
 	defer close(b.done)
-	for {
-		b.mu.Lock()
-		for len(b.queue) == 0 && !b.closed {
-			b.turn.Wait()
-		}
-		if len(b.queue) == 0 {
-			b.mu.Unlock()
-			return
-		}
-		list, lost := b.queue, b.lost
-		b.queue, b.lost = nil, 0
-		b.mu.Unlock()
-		if lost > 0 {
-			note := "[bulkhead: " + strconv.Itoa(lost) + " lines of output came faster than the log took them]"
-			if b.d.put(&entry{2, []byte(note), true, list[0].time}) != nil {
-				b.missed(lost)
-			}
-		}
+	lost := 0
+	for list := b.next(); list != nil; list = b.next() {
 		for i := range list {
-			if b.d.put(&list[i]) != nil {
-				b.missed(1)
+			e := &list[i]
+			if lost += e.lost; lost > 0 && b.d.put(note(lost, e.time)) == nil {
+				lost = 0
+			}
+			if e.lost == 0 && b.d.put(e) != nil {
+				lost++
 			}
 			b.mu.Lock()
-			b.size -= int64(len(list[i].text))
+			b.size -= int64(len(e.text))
 			b.mu.Unlock()
 		}
 	}
-}
-
-func (b *buffer) missed(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lost += n
 }
 
 func (b *buffer) close() {
