@@ -34,6 +34,14 @@ func (f *fan) add(c net.Conn, first bool) bool {
 	return true
 }
 
+// has reports whether a client is one still.
+func (f *fan) has(c net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.clients[c]
+	return ok
+}
+
 func (f *fan) drop(c net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -89,7 +89,7 @@ func open(run string) (*monitor, error) {
 		return nil, errdef.Errorf(errdef.Conflict, "monitor: the container has one already")
 	}
 	m.rt = &runtime.Runtime{Root: m.o.RuntimeRoot, Systemd: m.o.Systemd, Rootless: m.o.Rootless, SeccompCache: m.o.SeccompCache}
-	for _, fd := range []int{control.ReadyFD, control.RootFD, control.LayersFD, control.FirstFD, control.StartFD} {
+	for fd := control.ReadyFD; fd < control.ClientsFD+m.o.Clients; fd++ {
 		unix.CloseOnExec(fd)
 	}
 	return m, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

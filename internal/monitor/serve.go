@@ -13,7 +13,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/events"
-	"golang.org/x/sys/unix"
 )
 
 // maxClients bounds how many are served at once: each has a goroutine and a buffer.
@@ -44,32 +43,31 @@ func (m *monitor) serve() (stop func(), err error) {
 	return func() { _ = l.Close() }, nil
 }
 
-// adopt serves the client that came with us, before the program runs, so that it misses nothing.
+// adopt serves the clients that came with us, before the program runs, so that they miss nothing of it, and not its end.
 func (m *monitor) adopt() error {
-	var st unix.Stat_t
-	if err := unix.Fstat(control.FirstFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return nil //nolint:nilerr // nobody came along
-	}
-	f := os.NewFile(control.FirstFD, "client")
-	c, err := net.FileConn(f)
-	_ = f.Close()
-	if err != nil {
-		return errdef.Errorf(errdef.Internal, "monitor: the first client: %w", err)
-	}
-	attached := make(chan struct{})
-	go m.serveClient(c, true, func() { close(attached) })
-	select {
-	case <-attached:
-	case <-time.After(5 * time.Second):
-		return errdef.Errorf(errdef.Timeout, "monitor: the first client asks for nothing")
+	for n := range m.o.Clients {
+		f := os.NewFile(uintptr(control.ClientsFD+n), "client")
+		c, err := net.FileConn(f)
+		_ = f.Close()
+		if err != nil {
+			return errdef.Errorf(errdef.Internal, "monitor: a first client: %w", err)
+		}
+		served := make(chan struct{})
+		go m.serveClient(c, true, sync.OnceFunc(func() { close(served) }))
+		select {
+		case <-served:
+		case <-time.After(patience):
+			return errdef.Errorf(errdef.Timeout, "monitor: a first client asks for nothing")
+		}
 	}
 	return nil
 }
 
 func (m *monitor) client(c net.Conn, first bool) { m.serveClient(c, first, func() {}) }
 
-// serveClient answers one request.
-func (m *monitor) serveClient(c net.Conn, first bool, answered func()) {
+// serveClient answers one request. served is called when nothing that happens from then on is missed, or when it has gone.
+func (m *monitor) serveClient(c net.Conn, first bool, served func()) {
+	defer served()
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	r := bufio.NewReaderSize(c, control.MaxLine)
 	line, err := r.ReadSlice('\n')
@@ -80,25 +78,36 @@ func (m *monitor) serveClient(c net.Conn, first bool, answered func()) {
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	if q.Op == "attach" {
-		if reply(c, control.Reply{}) != nil || !m.fan.add(c, first) {
-			_ = c.Close()
-			return
-		}
-		m.event(events.ActionAttach, nil)
-		answered()
-		if q.Stdin {
-			m.stdin.take(r)
-		} else {
-			_, _ = io.Copy(io.Discard, r) // until it goes
-		}
-		return // the fan closes it: output may come for long after the end of input
+		m.attached(c, r, q, first, served)
+		return
 	}
 	if q.Op == "wait" {
 		m.waiting.Add(1)
 		defer m.waiting.Add(-1)
+		served()
 	}
 	_ = reply(c, m.answer(q))
 	_ = c.Close()
+}
+
+// attached serves a client that has the streams. The fan closes it: output may come for long after the end of its input. But one that has gone is let go of at once,
+// not when the program, which may be silent for days, has something to say.
+func (m *monitor) attached(c net.Conn, r io.Reader, q control.Request, first bool, served func()) {
+	if reply(c, control.Reply{}) != nil || !m.fan.add(c, first) {
+		_ = c.Close()
+		return
+	}
+	m.event(events.ActionAttach, nil)
+	served()
+	if q.Stdin {
+		m.stdin.take(r)
+	} else {
+		_, _ = io.Copy(io.Discard, r)
+	}
+	for m.fan.has(c) && !control.HungUp(c) {
+		time.Sleep(patience)
+	}
+	m.fan.drop(c)
 }
 
 func reply(c net.Conn, p control.Reply) error {

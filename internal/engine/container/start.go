@@ -34,6 +34,15 @@ func (s *Service) Start(ctx context.Context, name string, first *os.File) error 
 	if err != nil {
 		return err
 	}
+	var clients []*os.File
+	if first != nil {
+		clients = append(clients, first)
+	}
+	return s.start(ctx, id, clients)
+}
+
+// start hands clients, each one end of a socket pair with a request in it, to the monitor. They stay the caller's.
+func (s *Service) start(ctx context.Context, id string, clients []*os.File) error {
 	lock, err := s.lock(ctx, id)
 	if err != nil {
 		return err
@@ -66,10 +75,10 @@ func (s *Service) Start(ctx context.Context, name string, first *os.File) error 
 		return err
 	}
 	defer root.Close()
-	if err := s.bundle(ctx, c, root); err != nil {
+	if err := s.bundle(ctx, c, root, len(clients)); err != nil {
 		return err
 	}
-	return s.monitor(ctx, c, []*os.File{root, use.File(), first, lock})
+	return s.monitor(ctx, c, append([]*os.File{root, use.File(), lock}, clients...))
 }
 
 // lock serialises those who start or remove a container. The lock lasts until the last descriptor of this open file is closed, a monitor's included.
@@ -116,7 +125,7 @@ func userNSOff(r *Record) bool {
 }
 
 // bundle writes the files that the container gets, its configuration, and the monitor's orders.
-func (s *Service) bundle(ctx context.Context, c *Container, root *os.File) error {
+func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clients int) error {
 	run := s.runDir(c.ID)
 	if err := s.writeFiles(c); err != nil {
 		return err
@@ -139,6 +148,7 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File) error
 	if err != nil {
 		return err
 	}
+	orders.Clients = clients
 	if data, err = json.Marshal(orders); err == nil {
 		err = atomicfile.Write(filepath.Join(run, control.OrdersFile), data, atomicfile.Options{Volatile: true})
 	}

@@ -13,9 +13,11 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -52,6 +54,7 @@ type Orders struct {
 	Events     string   // directory of the record of events; "": none
 	// Attributes are what events say of the container: name, image and labels.
 	Attributes map[string]string
+	Clients    int // sockets from ClientsFD on
 }
 
 // Restart is a restart policy.
@@ -125,8 +128,9 @@ const (
 	ReadyFD  = 3 // pipe for one Ready
 	RootFD   = 4 // detached mount of the root file system
 	LayersFD = 5 // lock of the image's layers
-	FirstFD  = 6 // socket of the first attached client, or /dev/null
-	StartFD  = 7 // the container's directory, locked by who starts it: until the monitor has told that it is ready
+	StartFD  = 6 // the container's directory, locked by who starts it: until the monitor has told that it is ready
+	// ClientsFD is the first of Orders.Clients sockets, each with a request (attach, wait) in it that is served before the program runs.
+	ClientsFD = 7
 )
 
 // MaxLine bounds a request and a reply, in bytes.
@@ -148,13 +152,44 @@ func ReadState(dir string) (*State, error) {
 	return &s, nil
 }
 
-// WriteState keeps a state. One that ends something is on the disk when it returns.
+// WriteState keeps a state. One that ends something is on the disk when it returns. On a full disk the old one is overwritten in its place, which needs no room.
 func WriteState(dir string, s *State) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, StateFile), data, atomicfile.Options{Volatile: s.Phase != Exited})
+	path := filepath.Join(dir, StateFile)
+	err = atomicfile.Write(path, data, atomicfile.Options{Volatile: s.Phase != Exited})
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		if e := overwrite(path, data, s.Phase == Exited); e != nil {
+			return errdef.Errorf(errdef.Unavailable, "state of the container: %w", e)
+		}
+		return nil
+	}
+	return err
+}
+
+// overwrite puts data in the place of what a file has, by one write(2).
+func overwrite(path string, data []byte, sync bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if pad := int(st.Size()) - len(data); pad > 0 { // what is shorter would leave the end of the old one, if we were killed before a truncation
+		data = append(data, bytes.Repeat([]byte{' '}, pad)...)
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	if sync {
+		return f.Sync()
+	}
+	return nil
 }
 
 // Alive reports whether a monitor holds the lock of a run directory.
@@ -247,6 +282,24 @@ func (c *Conn) Copy(out, problems io.Writer) error {
 			return err
 		}
 	}
+}
+
+// HungUp reports whether the other side of a connection has closed it, both halves: poll(2) says so without being asked for anything.
+func HungUp(conn net.Conn) bool {
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, 0)
+		gone = err == nil && n > 0
+	})
+	return err != nil || gone
 }
 
 // Frame writes one frame.
