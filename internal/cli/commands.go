@@ -46,6 +46,7 @@ func commands() []entry {
 		{[]string{"stop"}, stopCommand},
 		{[]string{"tag"}, tagCommand},
 		{[]string{"unpause"}, unpauseCommand},
+		{[]string{"verify"}, verifyCommand},
 		{[]string{"version"}, versionCommand},
 		{[]string{"wait"}, waitCommand},
 	}

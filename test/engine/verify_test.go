@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A check is one of `verify --format json`.
+type check struct{ Area, What, Declared, Found, Verdict, Hint string }
+
+// verified is the report of a container: what differs, and how much does not.
+func (l *line) verified(name string) (differs []check, good int) {
+	l.t.Helper()
+	r := l.do("", "verify", "--format", "json", name)
+	var report struct{ Checks []check }
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		l.t.Fatalf("verify %s: %v: %+v", name, err, r)
+	}
+	for _, c := range report.Checks {
+		switch c.Verdict {
+		case "differs":
+			differs = append(differs, c)
+		case "ok":
+			good++
+		}
+	}
+	if want := map[bool]int{false: 0, true: 1}[len(differs) > 0]; r.code != want {
+		l.t.Errorf("verify %s: %d differences, exit status %d", name, len(differs), r.code)
+	}
+	return differs, good
+}
+
+// started runs a container in the background and returns its first process.
+func (l *line) started(name string, args ...string) (pid string) {
+	l.t.Helper()
+	if r := l.do("", append([]string{"run", "-d", "--name", name}, args...)...); r.code != 0 {
+		l.t.Fatalf("run %v: %+v", args, r)
+	}
+	for range 100 { // the first process executes the program when the monitor has told us
+		r := l.do("", "verify", "--format", "{{.PID}}", name)
+		if pid = strings.TrimSpace(r.out); pid != "" {
+			return pid
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	l.t.Fatalf("%s does not run", name)
+	return ""
+}
+
+// TestVerifyHealthy: nobody has touched these containers, and verify says so.
+func TestVerifyHealthy(t *testing.T) {
+	l := newLine(t)
+	l.started("first", "busybox", "sleep", "1000")
+	for _, flags := range []string{
+		"", "--level compat", "--level untrusted", "--privileged", "--read-only", "-v DIR/shared:/data", "-v DIR/shared:/data:ro", "-v vol:/data", "-v /data", "-v DIR/hosts:/etc/hosts",
+		"--tmpfs /t:size=1m,mode=700 --tmpfs /x:exec", "--mount type=bind,source=DIR/shared,target=/data,bind-propagation=rslave", "-m 64m --cpus 0.5 --pids-limit 50", "--cpuset-cpus 0 --cpu-shares 512", "--memory-swappiness 10 -m 100m --memory-swap -1 --memory-reservation 50m",
+		"--userns host", "--network host", "--network none", "--network host --userns host --pid host --ipc host --uts host --cgroupns host", "--pid host --userns host", "--ipc host --userns host", "--uts host", "--cgroupns host",
+		"--network container:first", "--pid container:first --userns host", "--sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4096",
+		"--cap-drop ALL", "--cap-add NET_ADMIN", "--cap-add SYS_ADMIN", "-u 33:33 --group-add 44", "--ulimit nofile=64:64", "--oom-score-adj 500", "-t", "--device /dev/zero", "--device /dev/zero:/dev/empty --userns host",
+		"--security-opt seccomp=unconfined", "--security-opt no-new-privileges=false", "--security-opt unmask=ALL", "--security-opt mask=/etc:/data", "--shm-size 1m", "--hostname box --domainname example",
+		"--level compat --userns host", "--level untrusted --userns host --network host", "--allow userns", "-v /:/host:ro", "--device-cgroup-rule=c~13:*~rwm",
+	} {
+		words := strings.Fields(strings.ReplaceAll(flags, "DIR", l.dir))
+		for i := range words {
+			words[i] = strings.ReplaceAll(words[i], "~", " ") // of rules for devices
+		}
+		if err := os.WriteFile(l.dir+"/hosts", []byte("127.0.0.1 localhost\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := l.do("", append(append([]string{"run", "-d", "--name", "cc"}, words...), "busybox", "sleep", "1000")...)
+		if r.code != 0 {
+			t.Errorf("%s: %+v", flags, r)
+			l.do("", "rm", "-f", "cc")
+			continue
+		}
+		differs, good := l.verified("cc")
+		if len(differs) > 0 || good < 20 {
+			t.Errorf("%s: %d are as declared, and %+v", flags, good, differs)
+		}
+		if strings.Contains(flags, "container:first") { // the one that is joined is as it was
+			if differs, _ := l.verified("first"); len(differs) > 0 {
+				t.Errorf("%s: the other: %+v", flags, differs)
+			}
+		}
+		if r := l.do("", "rm", "-f", "cc"); r.code != 0 {
+			t.Fatalf("%s: %+v", flags, r)
+		}
+	}
+}
+
+// TestVerifyLiving: what a container does to itself is no difference.
+func TestVerifyLiving(t *testing.T) {
+	const background = "sleep 1000 </dev/null >/dev/null 2>&1 &"
+	l := newLine(t)
+	for _, script := range []string{
+		"sleep 1000 & sleep 1000 & exec sleep 1000",
+		"chown 33 /data; exec busybox su www -s /bin/sh -c 'sleep 1000'", // the program steps down
+		"ulimit -n 64; echo 900 >/proc/self/oom_score_adj; exec sleep 1000",
+		"rm /etc/hosts /dev/null 2>/dev/null; mkdir -p /dev/x; ln -s / /dev/y; cd /tmp; exec sleep 1000",
+		"exec 7</etc; exec 8</proc/self/ns/net; cd /proc; exec sleep 1000",
+	} {
+		r := l.do("", "run", "-d", "--name", "cc", "busybox", "sh", "-c", script)
+		if r.code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		for _, args := range [][]string{{"exec", "cc", "sh", "-c", background}, {"exec", "-u", "33", "cc", "sh", "-c", background}} {
+			if r := l.do("", args...); r.code != 0 {
+				t.Errorf("%s: %v: %+v: %+v", script, args, r, l.do("", "logs", "cc"))
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		if differs, _ := l.verified("cc"); len(differs) > 0 {
+			t.Errorf("%s: %+v", script, differs)
+		}
+		l.do("", "rm", "-f", "cc")
+	}
+	if r := l.do("", "verify", "cc"); r.code != 125 || !strings.Contains(r.problems, "no such container") {
+		t.Errorf("%+v", r)
+	}
+	l.do("", "create", "--name", "cc", "busybox", "true")
+	if r := l.do("", "verify", "cc"); r.code != 125 || !strings.Contains(r.problems, "not running") {
+		t.Errorf("%+v", r)
+	}
+}
