@@ -38,6 +38,7 @@ var groups = []Group{
 	{"vhangup", "vhangup", []string{"CAP_SYS_TTY_CONFIG"}, "hangs up terminals"},
 	{"numa", "get_mempolicy set_mempolicy mbind migrate_pages move_pages set_mempolicy_home_node", []string{"CAP_SYS_NICE"}, "memory placement"},
 	{"mqueue", "msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr", nil, "message queues"},
+	{"sysvipc", "shmget shmat shmdt shmctl semget semop semctl semtimedop", nil, "System V shared memory and semaphores: PostgreSQL"},
 	{"mknod", "mknod mknodat", []string{"CAP_MKNOD"}, "device nodes, fifos, sockets"},
 }
 
