@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// A check is one of `verify --format json`.
-type check struct{ Area, What, Declared, Found, Verdict, Hint string }
+// A judged is a check of `verify --format json`.
+type judged struct{ Area, What, Declared, Found, Verdict, Hint string }
 
 // verified is the report of a container: what differs, and how much does not.
-func (l *line) verified(name string) (differs []check, good int) {
+func (l *line) verified(name string) (differs []judged, good int) {
 	l.t.Helper()
 	r := l.do("", "verify", "--format", "json", name)
-	var report struct{ Checks []check }
+	var report struct{ Checks []judged }
 	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
 		l.t.Fatalf("verify %s: %v: %+v", name, err, r)
 	}
