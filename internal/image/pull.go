@@ -7,6 +7,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
 	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
+	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
 	"github.com/bulkhead-engine/bulkhead/internal/image/store"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -16,6 +17,8 @@ type PullOptions struct {
 	Platform *v1.Platform // nil: the host's
 	Policy   Policy
 	Progress func(Progress) // called by one goroutine at a time
+	// Registry is how registries are reached for this pull; nil: as the service does.
+	Registry *registry.Client
 }
 
 // Policy says when a registry is asked.
@@ -61,7 +64,7 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions) (*Image,
 		}
 		return here, s.Unpack(ctx, here, o.Progress)
 	}
-	p := &pull{Service: s, ref: ref, o: o, progress: serial(o.Progress)}
+	p := &pull{Service: s, client: s.reach(o.Registry), ref: ref, o: o, progress: serial(o.Progress)}
 	img, err := p.run(ctx, here)
 	if err != nil && here != nil && o.Policy == Newer && errdef.Is(err, errdef.Unavailable) {
 		return here, s.Unpack(ctx, here, o.Progress)
@@ -72,6 +75,7 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions) (*Image,
 // A pull is one on its way.
 type pull struct {
 	*Service
+	client   *registry.Client // over the service's
 	ref      reference.Reference
 	o        PullOptions
 	progress func(Progress)
@@ -261,6 +265,9 @@ func (p *pull) download(ctx context.Context, in *store.Ingest, desc v1.Descripto
 	}
 	if _, err := io.Copy(in, &counting{Reader: r, n: start, total: desc.Size, id: short(desc.Digest), progress: progress}); err != nil {
 		return false, err
+	}
+	if progress != nil {
+		progress(Progress{ID: short(desc.Digest), Action: "Verifying Checksum", Current: desc.Size, Total: desc.Size})
 	}
 	if err := in.Commit(ctx); err != nil {
 		return errdef.Is(err, errdef.Invalid) && blob.Reject(), err

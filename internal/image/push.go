@@ -17,6 +17,8 @@ import (
 type PushOptions struct {
 	Platform *v1.Platform // this one alone
 	Progress func(Progress)
+	// Registry is how the registry is reached for this push; nil: as the service does.
+	Registry *registry.Client
 }
 
 // Pushed is what a push has left in the registry.
@@ -53,7 +55,7 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions) (Pushed,
 	}
 	progress := serial(o.Progress)
 	tell(progress, Progress{Action: "The push refers to repository [" + ref.Repository() + "]"})
-	err = s.client.Push(ctx, ref, target, s.store, registry.PushOptions{
+	err = s.reach(o.Registry).Push(ctx, ref, target, s.store, registry.PushOptions{
 		Mount: s.elsewhere(ref),
 		Progress: func(d v1.Descriptor, how registry.Outcome) {
 			if kind := manifest.KindOf(d.MediaType); kind == manifest.Config || kind == manifest.Manifest || kind == manifest.Index {

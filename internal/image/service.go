@@ -67,6 +67,14 @@ func (s *Service) Store() *store.Store { return s.store }
 // Registry is how registries are reached.
 func (s *Service) Registry() *registry.Client { return s.client }
 
+// reach returns the client of a call.
+func (s *Service) reach(own *registry.Client) *registry.Client {
+	if own != nil {
+		return own
+	}
+	return s.client
+}
+
 // A Progress says how far something is. Without a Total it is one event; with one, it comes again.
 type Progress struct {
 	ID      string // of a layer, 12 digits of its digest, or "" for the whole

@@ -163,7 +163,11 @@ func (u *unpacking) one(ctx context.Context, i int, unpack bool) error {
 			return nil
 		}
 		tell(u.progress, Progress{ID: id, Action: "Pulling fs layer"})
-		return u.from.fetch(ctx, desc, nil)
+		err := u.from.fetch(ctx, desc, nil)
+		if err == nil {
+			tell(u.progress, Progress{ID: id, Action: "Download complete"})
+		}
+		return err
 	}
 	tell(u.progress, Progress{ID: id, Action: "Pulling fs layer"})
 	r, w, err := os.Pipe()
@@ -180,6 +184,10 @@ func (u *unpacking) one(ctx context.Context, i int, unpack bool) error {
 	}()
 	ferr := u.from.fetch(ctx, desc, w)
 	_ = w.Close()
+	if ferr == nil {
+		tell(u.progress, Progress{ID: id, Action: "Download complete"})
+		tell(u.progress, Progress{ID: id, Action: "Extracting", Current: desc.Size, Total: desc.Size}) // what is left of it: it began with the first byte
+	}
 	uerr := <-unpacked
 	switch {
 	case ferr != nil && !errors.Is(ferr, unix.EPIPE):

@@ -57,7 +57,7 @@ func New(w io.Writer, o Options) *Display { return &Display{w: w, o: o, said: ma
 const pause = 100 * time.Millisecond
 
 // moving are the actions that come again and again.
-var moving = []string{"Downloading", "Extracting", "Verifying Checksum", "Pushing", "Loading layer", "Preparing", "Waiting"}
+var moving = []string{"Downloading", "Extracting", "Verifying Checksum", "Download complete", "Pushing", "Loading layer", "Preparing", "Waiting"}
 
 func (e Event) done() bool {
 	return !slices.Contains(moving, e.Action) && e.Action != "Pulling fs layer"

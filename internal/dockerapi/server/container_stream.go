@@ -148,11 +148,20 @@ func (s *Server) containerExport(r *request) error {
 	return r.archive(func(w io.Writer) error { return s.Containers.Export(r.Context(), r.value("name"), w) })
 }
 
-// archive streams an archive. An error in the middle of it breaks the connection, so that nobody takes what came for whole.
+// archive streams an archive. An error in the middle of it breaks the connection, so that nobody takes what came for whole; a client of ours is told the reason in a
+// trailer instead.
 func (r *request) archive(write func(io.Writer) error) error {
 	r.w.Header().Set("Content-Type", "application/x-tar")
+	ours := strings.HasPrefix(r.UserAgent(), Agent)
+	if ours {
+		r.w.Header().Set("Trailer", ErrorTrailer)
+	}
 	err := write(plain{r})
-	if err != nil && r.answered {
+	switch {
+	case err != nil && r.answered && ours:
+		r.w.Header().Set(ErrorTrailer, trailer(err))
+		return nil
+	case err != nil && r.answered:
 		panic(http.ErrAbortHandler)
 	}
 	if err == nil && !r.answered {

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/api/types/volume"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Services are what the routes ask. A nil one is not there: its routes answer 501.
@@ -36,7 +37,7 @@ type Containers interface {
 	Wait(ctx context.Context, name string, until container.WaitCondition, ready func()) (container.WaitResponse, error)
 
 	List(ctx context.Context, o option.List) ([]container.Summary, error)
-	Inspect(ctx context.Context, name string, size bool) (container.InspectResponse, error)
+	Inspect(ctx context.Context, name string, size bool) (option.Inspect, error)
 	Top(ctx context.Context, name, psArgs string) (container.TopResponse, error)
 	// Stats calls each once, or with stream every second until the context ends or the container does.
 	Stats(ctx context.Context, name string, stream, oneShot bool, each func(container.StatsResponse) error) error
@@ -61,23 +62,30 @@ type Containers interface {
 	Prune(ctx context.Context, f option.Filters) (container.PruneReport, error)
 }
 
-// Images is what the routes of images ask for.
+// Images is what the routes of images ask for. A platform chooses of an image that has several; nil is this machine's, or what there is.
 type Images interface {
-	List(ctx context.Context, all, digests bool, f option.Filters) ([]image.Summary, error)
-	Inspect(ctx context.Context, name string) (image.InspectResponse, error)
-	History(ctx context.Context, name string) ([]image.HistoryResponseItem, error)
+	List(ctx context.Context, f option.Filters, sharedSize bool) ([]image.Summary, error)
+	Inspect(ctx context.Context, name string, platform *ocispec.Platform) (option.ImageInspect, error)
+	History(ctx context.Context, name string, platform *ocispec.Platform) ([]image.HistoryResponseItem, error)
 	Tag(ctx context.Context, name, ref string) error
 	Remove(ctx context.Context, name string, force, noPrune bool) ([]image.DeleteResponse, error)
 	Prune(ctx context.Context, f option.Filters) (image.PruneReport, error)
-	// Pull and Push tell of their progress as Docker does, a message each. No credentials is the nil auth.
+	// Pull, Push, Load and Import tell of their progress as Docker does, a message each. No credentials is the nil auth.
 	Pull(ctx context.Context, ref string, o option.Pull, tell option.Tell) error
-	Push(ctx context.Context, ref string, auth *registry.AuthConfig, tell option.Tell) error
+	Push(ctx context.Context, ref string, o option.Push, tell option.Tell) error
+	// Save writes nothing before all images are found.
 	Save(ctx context.Context, names []string, w io.Writer) error
-	Load(ctx context.Context, r io.Reader, tell option.Tell) error
+	Load(ctx context.Context, r io.Reader, quiet bool, tell option.Tell) error
 	Import(ctx context.Context, r io.Reader, o option.Import, tell option.Tell) error
 	// Login checks a password with its registry.
-	Login(ctx context.Context, auth registry.AuthConfig) (registry.AuthResponse, error)
-	Distribution(ctx context.Context, ref string, auth *registry.AuthConfig) (registry.DistributionInspect, error)
+	Login(ctx context.Context, auth registry.AuthConfig, o *option.Registry) (option.Login, error)
+	Distribution(ctx context.Context, ref string, auth *registry.AuthConfig, o *option.Registry) (registry.DistributionInspect, error)
+
+	Check(ctx context.Context, o option.ImageCheck, tell option.Tell) (option.ImageReport, error)
+	Mounts(ctx context.Context) ([]option.ImageMount, error)
+	Mount(ctx context.Context, name string) (option.ImageMount, error)
+	Unmount(ctx context.Context, name string) (option.ImageMount, error)
+	NameEvents(ctx context.Context, name string) ([]option.NameEvent, error)
 }
 
 // Volumes is what the routes of volumes ask for.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -253,7 +254,14 @@ func (r *request) messages() option.Tell {
 	r.w.Header().Set("Content-Type", "application/json")
 	var lock sync.Mutex
 	return func(m jsonstream.Message) error {
-		data, err := json.Marshal(m)
+		said := struct {
+			jsonstream.Message
+			Text string `json:"error,omitempty"` // where clients look that are older than errorDetail
+		}{Message: m}
+		if m.Error != nil {
+			said.Text = m.Error.Message
+		}
+		data, err := json.Marshal(said)
 		if err != nil {
 			return err
 		}
@@ -269,11 +277,23 @@ func (r *request) lastMessage(tell option.Tell, err error) error {
 	if err == nil || !r.answered {
 		return err
 	}
-	text := err.Error()
-	if hint := errdef.Hint(err); hint != "" && !strings.HasPrefix(r.UserAgent(), Agent) {
-		text += "\nhint: " + hint
+	m := jsonstream.Message{Error: &jsonstream.Error{Code: statusOf(errdef.KindOf(err)), Message: err.Error()}}
+	hint := errdef.Hint(err)
+	if strings.HasPrefix(r.UserAgent(), Agent) {
+		if data, err := json.Marshal(option.Aux{Kind: errdef.KindOf(err).String(), Hint: hint}); err == nil {
+			m.Aux = (*json.RawMessage)(&data)
+		}
+	} else if hint != "" {
+		m.Error.Message += "\nhint: " + hint
 	}
-	code := statusOf(errdef.KindOf(err))
-	_ = tell(jsonstream.Message{Error: &jsonstream.Error{Code: code, Message: text}})
+	_ = tell(m)
 	return nil
+}
+
+// ErrorTrailer carries what went wrong in the middle of an archive, as JSON in base64.
+const ErrorTrailer = "Bulkhead-Error"
+
+func trailer(err error) string {
+	data, _ := json.Marshal(option.Failure{Message: err.Error(), Kind: errdef.KindOf(err).String(), Hint: errdef.Hint(err)}) // strings
+	return base64.StdEncoding.EncodeToString(data)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/network"
-	"github.com/moby/moby/api/types/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -114,21 +113,6 @@ type Put struct {
 
 // Tell passes a message of a long work on to who waits for it, as Docker's streams of JSON have it.
 type Tell func(jsonstream.Message) error
-
-// Pull says how to pull.
-type Pull struct {
-	Platform *ocispec.Platform // nil: this machine's
-	All      bool              // all tags
-	Auth     *registry.AuthConfig
-}
-
-// Import says what image an archive becomes.
-type Import struct {
-	Ref      string
-	Message  string
-	Changes  []string
-	Platform *ocispec.Platform
-}
 
 // Events says which events are wanted.
 type Events struct {

@@ -74,11 +74,11 @@ func Read(r io.Reader, username string) (Credential, error) {
 	}
 	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
 	c := Credential{Username: username, Password: string(data)}
-	return c, c.check()
+	return c, c.Check()
 }
 
-// check wants what fits the forms that a credential has to go through: user:password in auths, a header of HTTP.
-func (c Credential) check() error {
+// Check wants what fits the forms that a credential has to go through: user:password in auths, a header of HTTP.
+func (c Credential) Check() error {
 	if c.Username == "" && c.IdentityToken == "" {
 		return errdef.Errorf(errdef.Invalid, "the user name is empty")
 	}

@@ -165,7 +165,7 @@ func (f *file) read(key string) (Credential, error) {
 	if c.Anonymous() {
 		return c, errNone
 	}
-	if err := c.check(); err != nil && c.IdentityToken == "" {
+	if err := c.Check(); err != nil && c.IdentityToken == "" {
 		return Credential{}, errdef.Errorf(errdef.Invalid, "credentials: %s: auths: %q: %w", f.path, key, err)
 	}
 	return c, nil

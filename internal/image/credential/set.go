@@ -172,7 +172,7 @@ func (s *Set) Logins(ctx context.Context) (map[string]string, error) {
 
 // Store keeps the credential of a registry and returns where: a file or a program. The caller has tried it against the registry.
 func (s *Set) Store(ctx context.Context, domain string, c Credential) (string, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return "", err
 	}
 	if strings.ContainsAny(domain, " \t\r\n\x00") || domain == "" {

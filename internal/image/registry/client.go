@@ -45,6 +45,8 @@ type Options struct {
 	Endpoints   endpoint.Options
 	Limits      transport.Limits
 	Credentials *credential.Set
+	// Lookup finds a credential when there are no Credentials: a caller that brought his own. Nil: anonymous.
+	Lookup auth.Lookup
 	// Chunk is how many bytes of a blob are sent in one request; 0 means all, and chunks of 32 MiB where the registry finds that too large.
 	Chunk int64
 }
@@ -69,7 +71,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lookup auth.Lookup
+	lookup := o.Lookup
 	if o.Credentials != nil {
 		lookup = o.Credentials.Lookup
 	}

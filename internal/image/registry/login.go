@@ -43,6 +43,18 @@ func (c *Client) Login(ctx context.Context, domain, username string, password io
 	return LoginReport{Registry: domain, Where: where, Tried: tried, Token: keep.IdentityToken != "", Warnings: c.options.Credentials.Warnings()}, nil
 }
 
+// Try tries a credential against a registry and returns what is to be kept: the credential, or what the registry gives in its place. tried is false for a registry
+// that lets everybody look, and has not looked at it.
+func (c *Client) Try(ctx context.Context, domain string, cred credential.Credential) (keep credential.Credential, tried bool, err error) {
+	if domain, err = registryName(domain); err != nil {
+		return cred, false, err
+	}
+	if err = cred.Check(); err == nil {
+		keep, tried, err = c.auth.Login(ctx, c.set.Registry(domain), cred)
+	}
+	return keep, tried, about(err, "login "+domain)
+}
+
 // Logout forgets the credential of a registry and returns where it was.
 func (c *Client) Logout(ctx context.Context, domain string) ([]string, error) {
 	domain, err := registryName(domain)
