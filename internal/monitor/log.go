@@ -138,12 +138,32 @@ func (l *log) close() {
 		return
 	}
 	l.closed = true
+	l.rest()
+	l.d.close()
+}
+
+// rest puts what has no end of line, and never will.
+func (l *log) rest() {
 	for stream := byte(1); stream <= 2; stream++ {
 		if len(l.partial[stream]) > 0 {
 			l.put(stream, false, time.Now())
 		}
 	}
-	l.d.close()
+}
+
+// flush is called when a run of the program has ended: who reads the log then finds all of it, but for what a slow log has not taken in time.
+func (l *log) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.rest()
+	if b, ok := l.d.(*buffer); ok {
+		for end := time.Now().Add(drainPatience); !b.empty() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // A buffer is what mode=non-blocking puts before a driver: the program does not wait for a slow log, and loses lines instead.
@@ -155,6 +175,7 @@ type buffer struct {
 	turn   *sync.Cond
 	queue  []entry
 	size   int64
+	busy   bool // the driver has some of it
 	closed bool
 	done   chan struct{}
 }
@@ -195,12 +216,20 @@ func (b *buffer) put(e *entry) error {
 func (b *buffer) next() []entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.busy = false
 	for len(b.queue) == 0 && !b.closed {
 		b.turn.Wait()
 	}
 	list := b.queue
-	b.queue = nil
+	b.queue, b.busy = nil, len(list) > 0
 	return list
+}
+
+// empty reports whether the driver has taken all.
+func (b *buffer) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) == 0 && !b.busy
 }
 
 func (b *buffer) drain() {

@@ -51,6 +51,7 @@ func (m *monitor) once() error {
 	case <-time.After(drainTime):
 	}
 	m.forget()
+	m.fan.log.flush()
 	if err == nil {
 		err = cleanErr
 	}

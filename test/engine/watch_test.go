@@ -121,7 +121,7 @@ func TestMemoryEvents(t *testing.T) {
 	}
 }
 
-func check(script string) *api.HealthConfig {
+func healthCheck(script string) *api.HealthConfig {
 	return &api.HealthConfig{Test: []string{"CMD-SHELL", script}, Interval: 30 * time.Millisecond, Timeout: 2 * time.Second, Retries: 2}
 }
 
@@ -130,7 +130,7 @@ func TestHealth(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
 	id := e.create(func(q *container.Request) {
-		q.Config.Healthcheck = check("echo checked; yes xxxxxxxxx | head -n 2000; test -e /tmp/well")
+		q.Config.Healthcheck = healthCheck("echo checked; yes xxxxxxxxx | head -n 2000; test -e /tmp/well")
 	}, "sh", "-c", "touch /tmp/well; sleep 1000")
 	status := func() string {
 		c, err := e.Get(id)
@@ -198,10 +198,10 @@ func TestHealth(t *testing.T) {
 func TestHealthLimits(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	long := check("echo waiting; sleep 100 & sleep 100")
+	long := healthCheck("echo waiting; sleep 100 & sleep 100")
 	long.Timeout = 100 * time.Millisecond
 	absent := &api.HealthConfig{Test: []string{"CMD", "/no/such"}, Interval: 20 * time.Millisecond, Retries: 1}
-	slow := check("false")
+	slow := healthCheck("false")
 	slow.StartPeriod, slow.StartInterval = time.Hour, 10*time.Millisecond
 	ids := map[string]string{}
 	for name, h := range map[string]*api.HealthConfig{"long": long, "absent": absent, "slow": slow} {
@@ -251,7 +251,7 @@ func TestHealthActions(t *testing.T) {
 	ctx := context.Background()
 	for action, want := range map[string]string{"kill": "exited 137 false 0", "stop": "exited 137 true 0", "restart": "running 0 false 1"} {
 		id := e.create(func(q *container.Request) {
-			q.Config.Healthcheck = check("test -e /tmp/x")
+			q.Config.Healthcheck = healthCheck("test -e /tmp/x")
 			q.Host.Annotations = map[string]string{container.OnFailure: action}
 		}, "sh", "-c", "test -e /data/again && touch /tmp/x; touch /data/again; sleep 1000")
 		if err := e.Start(ctx, id, nil); err != nil {

@@ -68,6 +68,7 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 		return nil, err
 	}
 	s.event(r, events.ActionCreate)
+	s.tidy()
 	return r, nil
 }
 

@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -254,25 +253,6 @@ func (s *Service) erase(r *Record) error {
 		}
 	}
 	s.event(r, events.ActionDestroy)
-	return nil
-}
-
-// Sweep removes what killed commands left: half-made containers of processes that are gone, and half-removed ones.
-func (s *Service) Sweep() error {
-	entries, err := os.ReadDir(filepath.Join(s.o.Root, "containers"))
-	if err != nil {
-		return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
-	}
-	for _, e := range entries {
-		path := filepath.Join(s.o.Root, "containers", e.Name())
-		info, err := e.Info()
-		switch {
-		case strings.HasSuffix(e.Name(), ".old"), strings.HasSuffix(e.Name(), ".new") && err == nil && time.Since(info.ModTime()) > time.Hour:
-			if err := os.RemoveAll(path); err != nil {
-				return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
-			}
-		}
-	}
 	return nil
 }
 

@@ -128,6 +128,10 @@ func (s *Service) claim(kind, name string) (string, bool) {
 		return "", false
 	}
 	id := string(data[:64])
+	if kind == "names" { // one that a killed rename left is void
+		r, err := s.read(id)
+		return id, err == nil && r.Name == name
+	}
 	_, err = os.Lstat(s.dir(id))
 	return id, err == nil
 }
@@ -150,6 +154,7 @@ func (s *Service) take(kind, name, id string) error {
 		if _, there := s.claim(kind, name); there || making(pid) {
 			return errdef.Errorf(errdef.Exists, "%s %q is in use by container %s", strings.TrimSuffix(kind, "s"), name, owner[:min(12, len(owner))])
 		}
+		s.leftovers.Store(true)
 	}
 	content := id + " " + strconv.Itoa(os.Getpid()) + "\n"
 	return atomicfile.WriteAt(dir, name, []byte(content), atomicfile.Options{Volatile: true})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -28,8 +29,9 @@ type Options struct {
 
 // A Service is an open directory of containers.
 type Service struct {
-	o  Options
-	rt *runtime.Runtime
+	o         Options
+	rt        *runtime.Runtime
+	leftovers atomic.Bool // a claim of a command that was killed was seen
 }
 
 // Open opens a directory of containers, and makes it if it is not there.
