@@ -206,6 +206,40 @@ func TestUserNamespace(t *testing.T) {
 	}
 }
 
+// TestUserNamespaceClosed: a source that the container's root cannot reach by its path is opened by the runtime, with the options of its mount, unless the
+// container could then take away what the kernel would have locked.
+func TestUserNamespaceClosed(t *testing.T) {
+	t.Parallel()
+	const flags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
+	for _, c := range []struct {
+		name  string
+		flags uintptr
+		caps  []string
+		ok    bool
+	}{
+		{"open", 0, []string{"CAP_SYS_ADMIN"}, true},
+		{"restricted", flags, []string{"CAP_CHOWN"}, true},
+		{"restricted, and may be changed", flags, []string{"CAP_SYS_ADMIN"}, false},
+		{"read-only", syscall.MS_RDONLY, []string{"CAP_CHOWN"}, false},
+	} {
+		b := newBox(t, "true")
+		b.userNamespace(200000, 500)
+		b.grant(c.caps...)
+		b.must(os.Chmod(b.makeDir("closed"), 0o700))
+		b.mount("/m", "", b.hostMount("closed/src", c.flags), "bind")
+		if !c.ok {
+			b.refused("open_tree", "permission denied")
+			continue
+		}
+		m := b.mounts()["/m"]
+		for _, option := range []string{"nosuid", "nodev", "noexec"} {
+			if m.fs != "tmpfs" || m.has(option) != (c.flags != 0) {
+				t.Errorf("%s: %+v, option %s", c.name, m, option)
+			}
+		}
+	}
+}
+
 func squeeze(text string) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {

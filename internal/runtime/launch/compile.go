@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
@@ -113,7 +114,7 @@ func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 		if f.Sources == nil {
 			f.Sources = map[string]plan.Source{}
 		}
-		f.Sources[source] = lookAt(source, mapped)
+		f.Sources[source] = lookAt(source, mapped, administers(spec.Process))
 	}
 	var err error
 	if f.Labels, err = execLabel(spec.Process); err != nil {
@@ -224,8 +225,22 @@ func mappedRoot(spec *specs.Spec) int64 {
 	return noUser
 }
 
+// administers reports whether the container's first program may change the options of its mounts.
+func administers(p *specs.Process) bool {
+	if p == nil || p.Capabilities == nil {
+		return false
+	}
+	c := p.Capabilities
+	for _, set := range [][]string{c.Bounding, c.Effective, c.Permitted, c.Inheritable, c.Ambient} {
+		if slices.ContainsFunc(set, func(name string) bool { return strings.HasSuffix(strings.ToUpper(name), "SYS_ADMIN") }) {
+			return true
+		}
+	}
+	return false
+}
+
 // lookAt finds out what a bind mount's source is.
-func lookAt(source string, mapped int64) plan.Source {
+func lookAt(source string, mapped int64, admin bool) plan.Source {
 	var st unix.Stat_t
 	if err := unix.Stat(source, &st); err != nil {
 		return plan.Source{Missing: err == unix.ENOENT || err == unix.ENOTDIR}
@@ -238,7 +253,7 @@ func lookAt(source string, mapped int64) plan.Source {
 	if mapped == noUser {
 		return s
 	}
-	s.HostOnly = !reachable(source, mapped) && !restricted(source)
+	s.HostOnly = !reachable(source, mapped) && !restricted(source, admin)
 	return s
 }
 
@@ -258,12 +273,16 @@ func reachable(path string, uid int64) bool {
 	}
 }
 
-// restricted reports whether the mount behind path has options that the kernel locks when a user namespace gets a copy of it. A mount that
-// the runtime opens for the child has no locks, so it must have nothing to lose.
-func restricted(path string) bool {
+// restricted reports whether the mount behind path has options that the kernel locks when a user namespace gets a copy of it, and that count. A mount that
+// the runtime opens for the child has no locks, so it must have nothing to lose: never that it is read-only, and the others only where nobody in the container
+// has CAP_SYS_ADMIN to change them (a namespace below the container's gets locks of its own). Podman's /dev/shm is such a mount, in directories of mode 0700.
+func restricted(path string, admin bool) bool {
 	var fs unix.Statfs_t
-	const locked = unix.ST_RDONLY | unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC
-	return unix.Statfs(path, &fs) != nil || fs.Flags&locked != 0
+	locked := int64(unix.ST_RDONLY)
+	if admin {
+		locked |= unix.ST_NOSUID | unix.ST_NODEV | unix.ST_NOEXEC
+	}
+	return unix.Statfs(path, &fs) != nil || int64(fs.Flags)&locked != 0
 }
 
 // compileExec makes the plan of a process that joins a container.
@@ -286,7 +305,7 @@ func compileExec(o *ExecOptions) (*plan.Plan, error) {
 		return nil, err
 	}
 	return plan.CompileExec(&plan.ExecInput{
-		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Filter: filter, Landlock: rules, PortGuard: guard,
+		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Stdio: o.Stdio != nil, Filter: filter, Landlock: rules, PortGuard: guard,
 	})
 }
 
