@@ -27,7 +27,9 @@ type Options struct {
 	Root    string // directory, absolute
 	Run     string // directory on a tmpfs, absolute
 	Product string // version of the program
-	Warn    func(error)
+	// Programs is the directory of bulkhead-monitor and bulkhead-unpack; "": beside this program, or in ../libexec/bulkhead.
+	Programs string
+	Warn     func(error)
 }
 
 // An Engine is one in this process.
@@ -54,6 +56,15 @@ func Open(o Options) (*Engine, error) {
 func (e *Engine) Dial(ctx context.Context) (net.Conn, error) {
 	e.once.Do(func() { go func() { _ = e.http.Serve(e.listener) }() })
 	return e.listener.dial(ctx)
+}
+
+// Serve answers who connects to a listener, until the engine is closed.
+func (e *Engine) Serve(l net.Listener) error {
+	err := e.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return errdef.Errorf(errdef.Unavailable, "serve: %w", err)
 }
 
 // Close ends the engine's connections and gives back what was opened. Containers go on.

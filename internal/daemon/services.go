@@ -45,7 +45,7 @@ func (s *services) close() error {
 func (e *Engine) open() (server.Services, error) {
 	s := &e.services
 	s.images = sync.OnceValues(func() (*image.Service, error) {
-		lib, err := image.Open(image.Options{Root: e.o.Root, InUse: func() (map[digest.Digest][]string, error) {
+		lib, err := image.Open(image.Options{Root: e.o.Root, Unpacker: e.program("bulkhead-unpack"), InUse: func() (map[digest.Digest][]string, error) {
 			c, err := s.containers()
 			if err != nil {
 				return nil, err
@@ -62,10 +62,18 @@ func (e *Engine) open() (server.Services, error) {
 		if err != nil {
 			return nil, err
 		}
-		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Warn: e.o.Warn})
+		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Monitor: e.program("bulkhead-monitor"), Warn: e.o.Warn})
 	})
 	log := event.Open(filepath.Join(e.o.Run, "events"))
 	return server.Services{
 		Images: engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn}),
 	}, nil
+}
+
+// program is where one of ours is, "" for the places where it looks by itself.
+func (e *Engine) program(name string) string {
+	if e.o.Programs == "" {
+		return ""
+	}
+	return filepath.Join(e.o.Programs, name)
 }

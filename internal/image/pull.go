@@ -267,7 +267,7 @@ func (p *pull) download(ctx context.Context, in *store.Ingest, desc v1.Descripto
 		return false, err
 	}
 	if progress != nil {
-		progress(Progress{ID: short(desc.Digest), Action: "Verifying Checksum", Current: desc.Size, Total: desc.Size})
+		progress(Progress{ID: short(desc.Digest), Action: "Verifying Checksum"})
 	}
 	if err := in.Commit(ctx); err != nil {
 		return errdef.Is(err, errdef.Invalid) && blob.Reject(), err
