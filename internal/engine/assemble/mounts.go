@@ -32,13 +32,7 @@ func (b *build) mounts() error {
 			}
 		}
 	}
-	if h.IpcMode == "host" {
-		b.replace(specs.Mount{Destination: "/dev/shm", Type: "bind", Source: "/dev/shm", Options: []string{"rbind", "nosuid", "nodev", "noexec"}})
-	}
-	if b.userNS && !ownNetwork(s) {
-		// A sysfs belongs to a network namespace, and who does not own that may not mount one (sysfs_init_fs_context): it sees the host's, which it cannot write.
-		b.instead(specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "rro"}})
-	}
+	b.shared()
 	if h.Privileged {
 		b.writable("/sys")
 		b.writable("/sys/fs/cgroup")
@@ -54,6 +48,32 @@ func (b *build) mounts() error {
 		}
 	}
 	return nil
+}
+
+// shared has a container that shares a namespace with the host see the host's file systems of it. Who has a user namespace of its own may not mount them: they belong to the
+// namespace, and that to the host (proc_get_tree, mqueue_init_fs_context, sysfs_init_fs_context). Its ids, masks and read-only paths hold all the same.
+func (b *build) shared() {
+	h := &b.r.Host
+	if h.IpcMode == "host" {
+		b.replace(specs.Mount{Destination: "/dev/shm", Type: "bind", Source: "/dev/shm", Options: []string{"rbind", "nosuid", "nodev", "noexec"}})
+	}
+	if !b.userNS {
+		return
+	}
+	if h.IpcMode == "host" {
+		const queues = "/dev/mqueue"
+		if b.r.Facts.Source != nil && b.r.Facts.Source(queues) {
+			b.instead(specs.Mount{Destination: queues, Type: "bind", Source: queues, Options: []string{"bind", "nosuid", "nodev", "noexec"}})
+		} else {
+			b.spec.Mounts = slices.DeleteFunc(b.spec.Mounts, func(m specs.Mount) bool { return m.Destination == queues })
+		}
+	}
+	if h.PidMode == "host" {
+		b.instead(specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev"}})
+	}
+	if !ownNetwork(b.spec) {
+		b.instead(specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rslave", "nosuid", "noexec", "nodev", "rro"}})
+	}
 }
 
 // replace puts a mount in the place of the one with its destination, or behind all.

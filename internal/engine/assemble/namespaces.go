@@ -32,6 +32,13 @@ func (b *build) namespaces() error {
 			return err
 		}
 	}
+	if h.PidMode.IsContainer() || h.IpcMode.IsContainer() {
+		if h.UsernsMode != "host" && !h.Privileged {
+			// A pid or ipc namespace belongs to a user namespace, and only that one may mount its /proc and queues.
+			err := errdef.Errorf(errdef.Unsupported, "pid, ipc: the namespace of another container belongs to that one's user namespace, and this container has one of its own")
+			return errdef.WithHint(err, "userns=host for both containers; network=container:NAME needs none of it; exec runs a program in a container")
+		}
+	}
 	if h.IpcMode == "none" {
 		b.spec.Mounts = slices.DeleteFunc(b.spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/shm" })
 	}

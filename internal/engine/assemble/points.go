@@ -208,12 +208,22 @@ func (p *Point) option(o string) error {
 		if p.Type == mount.TypeVolume {
 			return errdef.Errorf(errdef.Invalid, "option %q is for bind mounts", o)
 		}
-		p.Propagation = o
+		return p.propagation(o)
 	case "O":
 		return errdef.Errorf(errdef.Unsupported, "option O, an overlay over the source, is not supported")
 	default:
 		return errdef.Errorf(errdef.Invalid, "invalid mode: %.64q", o)
 	}
+	return nil
+}
+
+// propagation decides which mounts below a source are seen on the other side.
+func (p *Point) propagation(o string) error {
+	if o == "shared" || o == "rshared" {
+		err := errdef.Errorf(errdef.Unsupported, "option %s: what a container mounts stays in it", o)
+		return errdef.WithHint(err, strings.Replace(o, "shared", "slave", 1)+": what the host mounts below the source is seen inside")
+	}
+	p.Propagation = o
 	return nil
 }
 
@@ -227,7 +237,10 @@ func mounted(m *mount.Mount) (Point, error) {
 		}
 		p.Source, p.Recursive = filepath.Clean(m.Source), true
 		if o := m.BindOptions; o != nil {
-			p.Propagation, p.Recursive, p.Make = string(o.Propagation), !o.NonRecursive, o.CreateMountpoint
+			p.Recursive, p.Make = !o.NonRecursive, o.CreateMountpoint
+			if err := p.propagation(string(o.Propagation)); err != nil {
+				return p, err
+			}
 		}
 		if m.VolumeOptions != nil || m.TmpfsOptions != nil {
 			return p, errdef.Errorf(errdef.Invalid, "options of volumes and tmpfs are not for a bind mount")
@@ -252,7 +265,7 @@ func mounted(m *mount.Mount) (Point, error) {
 				p.Options = append(p.Options, "size="+strconv.FormatInt(o.SizeBytes, 10))
 			}
 			if o.Mode != 0 {
-				p.Options = append(p.Options, "mode="+strconv.FormatUint(uint64(o.Mode.Perm()), 8))
+				p.Options = append(p.Options, "mode="+strconv.FormatUint(uint64(o.Mode)&0o7777, 8))
 			}
 			for _, kv := range o.Options {
 				p.Options = append(p.Options, strings.Join(kv, "="))

@@ -97,13 +97,13 @@ func (b *build) weaker(flag, what string) {
 func (b *build) identity() error {
 	s, c := b.spec, &b.r.Config
 	s.Root.Path, s.Root.Readonly = b.r.Facts.Rootfs, s.Root.Readonly || b.r.Host.ReadonlyRootfs
-	if hasNamespace(s, specs.UTSNamespace) {
+	if i := slices.IndexFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UTSNamespace }); i >= 0 && s.Linux.Namespaces[i].Path == "" {
 		s.Hostname, s.Domainname = c.Hostname, c.Domainname
 		if s.Hostname == "" {
 			s.Hostname = b.r.ID[:min(12, len(b.r.ID))]
 		}
 	} else if c.Hostname != "" || c.Domainname != "" {
-		return errdef.Errorf(errdef.Invalid, "hostname: a container with the host's uts namespace has the host's name")
+		return errdef.Errorf(errdef.Invalid, "hostname: a container with the uts namespace of the host or of another container has that one's name")
 	} else {
 		s.Hostname = ""
 	}
@@ -238,6 +238,10 @@ func (b *build) modules() error {
 		delete(a, "io.bulkhead.landlock")
 	}
 	p.SelinuxLabel, b.spec.Linux.MountLabel = b.r.Facts.Labels[0], b.r.Facts.Labels[1]
+	if slices.ContainsFunc(b.o.Labels, func(l string) bool { return l != "disable" }) && p.SelinuxLabel == "" {
+		err := errdef.Errorf(errdef.Unsupported, "security-opt label=%.128s: SELinux is not enabled on this host", b.o.Labels[0])
+		return errdef.WithHint(err, "leave it away: other layers confine the container")
+	}
 	if slices.Contains(b.o.Labels, "disable") {
 		b.weaker("security-opt label=disable", "SELinux")
 	}

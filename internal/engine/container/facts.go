@@ -31,8 +31,8 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 	if parent := r.Host.CgroupParent; parent != "" {
 		q.Facts.Cgroup = filepath.Join("/", parent, r.ID)
 	}
-	if root == nil { // names of users are looked up when the files are there
-		q.Config.User = ""
+	if root == nil { // names of users and groups are looked up when the files are there
+		q.Config.User, q.Host.GroupAdd = "", nil
 	} else {
 		var err error
 		if q.Facts.Passwd, err = readIn(root, "/etc/passwd"); err != nil {

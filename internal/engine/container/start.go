@@ -19,6 +19,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	api "github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 )
 
@@ -185,22 +186,39 @@ func (s *Service) writeFiles(c *Container) error {
 			hosts += address + "\t" + host + "\n"
 		}
 	}
-	resolv := ""
-	if c.Host.NetworkMode == "host" {
-		if b, err := os.ReadFile("/etc/resolv.conf"); err == nil {
-			resolv = string(b)
-		}
-	}
-	for _, d := range c.Host.DNS {
-		resolv += "nameserver " + d.String() + "\n"
-	}
-	for file, text := range map[string]string{"hostname": name + "\n", "hosts": hosts, "resolv.conf": resolv} {
+	for file, text := range map[string]string{"hostname": name + "\n", "hosts": hosts, "resolv.conf": resolver(&c.Host)} {
 		path := filepath.Join(s.dir(c.ID), file)
 		if err := atomicfile.Write(path, []byte(text), atomicfile.Options{Volatile: true, Mode: 0o644}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// resolver is the /etc/resolv.conf of a container: the host's, if it has the host's network, with what the flags say instead (resolv.conf(5): the last of search and of options counts).
+func resolver(h *api.HostConfig) string {
+	text := ""
+	if h.NetworkMode == "host" {
+		b, _ := os.ReadFile("/etc/resolv.conf") // none is fine
+		for line := range strings.Lines(string(b)) {
+			if len(h.DNS) == 0 || !strings.HasPrefix(line, "nameserver") {
+				text += line
+			}
+		}
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+	}
+	for _, d := range h.DNS {
+		text += "nameserver " + d.String() + "\n"
+	}
+	if len(h.DNSSearch) > 0 && !slices.Equal(h.DNSSearch, []string{"."}) {
+		text += "search " + strings.Join(h.DNSSearch, " ") + "\n"
+	}
+	if len(h.DNSOptions) > 0 {
+		text += "options " + strings.Join(h.DNSOptions, " ") + "\n"
+	}
+	return text
 }
 
 // monitor starts the parent of the container and waits for its word.

@@ -1,0 +1,60 @@
+package assemble
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// TestShared: a container that shares a namespace with the host sees the host's file systems of it, with its own masks; one that has no user namespace mounts them itself.
+func TestShared(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		s := spec(t, func(_ *container.Config, h *container.HostConfig) {
+			if h.PidMode, h.IpcMode = "host", "host"; !own {
+				h.UsernsMode = "host"
+			}
+		})
+		for _, dest := range []string{"/proc", "/dev/mqueue"} {
+			m := find(s.Spec, dest)
+			if m == nil || (m.Type == "bind") != own {
+				t.Errorf("own user namespace %v: %s is %+v", own, dest, m)
+			}
+		}
+		if i := slices.IndexFunc(s.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/proc" }); i != 0 {
+			t.Errorf("/proc is mount %d: over what is mounted below it", i)
+		}
+		if !slices.Contains(s.Spec.Linux.MaskedPaths, "/proc/kcore") || !slices.Contains(s.Spec.Linux.ReadonlyPaths, "/proc/sys") {
+			t.Errorf("masks %v, read-only %v", s.Spec.Linux.MaskedPaths, s.Spec.Linux.ReadonlyPaths)
+		}
+	}
+	_, err := Spec(ask(func(_ *container.Config, h *container.HostConfig) { h.PidMode = "container:other" }))
+	if !errdef.Is(err, errdef.Unsupported) || !strings.Contains(errdef.Hint(err), "userns=host") {
+		t.Errorf("the namespace of another user namespace: %v", err)
+	}
+}
+
+// TestNothingIgnored: what would have no effect is refused with the reason.
+func TestNothingIgnored(t *testing.T) {
+	_, err := Spec(ask(func(_ *container.Config, h *container.HostConfig) { h.SecurityOpt = []string{"label=type:container_t"} }))
+	if !errdef.Is(err, errdef.Unsupported) {
+		t.Errorf("a label without SELinux: %v", err)
+	}
+	for _, h := range []container.HostConfig{
+		{Binds: []string{"/src:/v:rshared"}},
+		{Mounts: []mount.Mount{{Type: mount.TypeBind, Source: "/src", Target: "/v", BindOptions: &mount.BindOptions{Propagation: mount.PropagationShared}}}},
+	} {
+		if _, err := Points(&container.Config{}, &h); !errdef.Is(err, errdef.Unsupported) || !strings.Contains(errdef.Hint(err), "slave") {
+			t.Errorf("%+v: %v", h, err)
+		}
+	}
+	points, err := Points(&container.Config{}, &container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeTmpfs, Target: "/v", TmpfsOptions: &mount.TmpfsOptions{Mode: os.FileMode(0o1777)}}}})
+	if err != nil || !slices.Equal(points[0].Options, []string{"mode=1777"}) {
+		t.Errorf("%+v, %v", points, err)
+	}
+}
