@@ -138,6 +138,11 @@ func (m *monitor) answer(q control.Request) control.Reply {
 	case "stopping":
 		m.meanIt()
 		return control.Reply{}
+	case "keep":
+		m.mu.Lock()
+		m.o.AutoRemove = nil
+		m.mu.Unlock()
+		return control.Reply{}
 	case "change":
 		m.change(q)
 		return control.Reply{}

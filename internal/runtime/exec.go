@@ -152,6 +152,8 @@ type joining struct {
 	spec    *specs.Spec
 	process *specs.Process
 	front   *foreground // nil: detached
+	stdio   *[3]int     // the process's standard streams; nil: the caller's
+	take    func(master int) error
 }
 
 // start starts the process and tells the caller of it.
@@ -207,7 +209,7 @@ func (j *joining) launch(ctx context.Context, group *cgroup.Group, console func(
 	}
 	c := j.c
 	return launch.Exec(ctx, &launch.ExecOptions{
-		ID: c.rec.ID, PID: c.rec.Init.PID, PIDFD: j.init.FD(), Spec: j.spec, Process: j.process, PreserveFDs: j.PreserveFDs, Console: console,
+		ID: c.rec.ID, PID: c.rec.Init.PID, PIDFD: j.init.FD(), Spec: j.spec, Process: j.process, PreserveFDs: j.PreserveFDs, Stdio: j.stdio, Console: console,
 		Group: group, SeccompCache: c.SeccompCache,
 		State: func(status string, pid int) []byte { return c.document(specs.ContainerState(status), pid) },
 	})
@@ -226,6 +228,8 @@ func (j *joining) console() (take func(master int) error, done func(), err error
 			return sendFD(socket, master, masterName)
 		}
 		return take, func() { unix.Close(socket) }, nil
+	case j.take != nil:
+		return j.take, func() {}, nil
 	case j.front != nil:
 		return j.front.console, func() {}, nil
 	}

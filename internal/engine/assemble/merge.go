@@ -41,7 +41,7 @@ func Merge(c container.Config, image *manifest.ImageConfig) (container.Config, e
 	if c.StopTimeout == nil {
 		c.StopTimeout = image.Docker.StopTimeout
 	}
-	c.Env = mergeEnv(i.Env, c.Env)
+	c.Env = MergeEnv(i.Env, c.Env)
 	labels := maps.Clone(i.Labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -76,9 +76,9 @@ func checkCommand(c *container.Config) error {
 	return nil
 }
 
-// mergeEnv puts the variables of over in the place of those of base that have their names, and the others behind. A name without a value takes the
+// MergeEnv puts the variables of over in the place of those of base that have their names, and the others behind. A name without a value takes the
 // variable away.
-func mergeEnv(base, over []string) []string {
+func MergeEnv(base, over []string) []string {
 	out := slices.Clone(base)
 	for _, v := range over {
 		name, _, assigned := strings.Cut(v, "=")

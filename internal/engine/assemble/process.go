@@ -13,10 +13,9 @@ import (
 // process says what runs, as whom, and with which environment.
 func (b *build) process() error {
 	c, h, p := &b.r.Config, &b.r.Host, b.spec.Process
-	who, err := user.GetExecUser(c.User, &user.ExecUser{Home: "/"}, bytes.NewReader(b.r.Facts.Passwd), bytes.NewReader(b.r.Facts.Group))
+	who, err := lookUp(c.User, b.r.Facts.Passwd, b.r.Facts.Group)
 	if err != nil {
-		err := errdef.Errorf(errdef.Invalid, "user %.128q: %w", c.User, err)
-		return errdef.WithHint(err, "a name must be in the image's /etc/passwd or /etc/group; numbers always work")
+		return err
 	}
 	extra, err := user.GetAdditionalGroups(h.GroupAdd, bytes.NewReader(b.r.Facts.Group))
 	if err != nil {
@@ -65,6 +64,29 @@ func (b *build) process() error {
 	return b.ulimits()
 }
 
+// lookUp finds a user: names and numbers, USER[:GROUP], by passwd(5) and group(5).
+func lookUp(text string, passwd, group []byte) (*user.ExecUser, error) {
+	who, err := user.GetExecUser(text, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
+	if err != nil {
+		err := errdef.Errorf(errdef.Invalid, "user %.128q: %w", text, err)
+		return nil, errdef.WithHint(err, "a name must be in the image's /etc/passwd or /etc/group; numbers always work")
+	}
+	return who, nil
+}
+
+// User finds the user of one more process in a container, by its passwd(5) and group(5).
+func User(text string, passwd, group []byte) (specs.User, error) {
+	who, err := lookUp(text, passwd, group)
+	if err != nil {
+		return specs.User{}, err
+	}
+	u := specs.User{UID: uint32(who.Uid), GID: uint32(who.Gid)}
+	for _, g := range who.Sgids {
+		u.AdditionalGids = append(u.AdditionalGids, uint32(g))
+	}
+	return u, nil
+}
+
 // privileges decides on no_new_privs.
 func (b *build) privileges() {
 	p := b.spec.Process
@@ -92,7 +114,7 @@ func (b *build) environment(home string) {
 	if c.Tty {
 		base = append(base, "TERM=xterm")
 	}
-	env := mergeEnv(base, c.Env)
+	env := MergeEnv(base, c.Env)
 	if !slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
 		env = append(env, "HOME="+home)
 	}

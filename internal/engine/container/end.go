@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/events"
@@ -52,33 +53,31 @@ func (s *Service) Stop(ctx context.Context, name string, timeout *time.Duration)
 	if err != nil || !c.Alive {
 		return err
 	}
+	return s.halt(ctx, c, option.Stop{Timeout: timeout})
+}
+
+// stop sends a signal to a container that runs, and kills it when it has not ended in time; a negative time is for ever.
+func (s *Service) stop(ctx context.Context, c *Container, sig unix.Signal, patience time.Duration) error {
 	if err := s.stopping(ctx, c.ID); err != nil {
 		return s.gone(c.ID, err)
 	}
-	sig, err := ParseSignal(c.Config.StopSignal)
-	if err != nil || c.Config.StopSignal == "" {
-		sig = unix.SIGTERM
-	}
-	patience := DefaultStopTimeout
-	if c.Config.StopTimeout != nil {
-		patience = time.Duration(*c.Config.StopTimeout) * time.Second
-	}
-	if timeout != nil {
-		patience = *timeout
-	}
+	paused := s.paused(c)
 	if err := s.rt.Kill(ctx, c.ID, sig); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
 		return err
+	}
+	if paused { // else it would not see the signal
+		_ = s.rt.Resume(ctx, c.ID)
 	}
 	s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(sig)))
 	waiting, cancel := ctx, func() {}
 	if patience >= 0 {
 		waiting, cancel = context.WithTimeout(ctx, patience)
 	}
-	_, err = s.Wait(waiting, c.ID)
+	_, err := s.Wait(waiting, c.ID)
 	cancel()
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
 		s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(unix.SIGKILL)))
-		err = s.killed(ctx, c.ID)
+		err = s.killHard(ctx, c.ID)
 	}
 	if err == nil {
 		s.event(&c.Record, events.ActionStop)
@@ -86,8 +85,8 @@ func (s *Service) Stop(ctx context.Context, name string, timeout *time.Duration)
 	return err
 }
 
-// killed kills until the container has ended: one that is being started may have nothing yet to be killed.
-func (s *Service) killed(ctx context.Context, id string) error {
+// killHard kills until the container has ended: one that is being started may have nothing yet to be killed.
+func (s *Service) killHard(ctx context.Context, id string) error {
 	end, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	for {

@@ -3,11 +3,13 @@ package container
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/layer/overlay"
@@ -86,8 +88,9 @@ type CommitOptions struct {
 	Name    string // of the image; "": none
 	Author  string
 	Message string
-	Changes []string // lines of a Dockerfile
-	NoPause bool     // do not freeze a running container meanwhile
+	Changes []string    // lines of a Dockerfile
+	NoPause bool        // do not freeze a running container meanwhile
+	Config  *api.Config // what it says stands in the image instead of the container's; nil: nothing
 }
 
 // Commit makes an image of a container: its image, and its changes as one more layer. Volumes are not in it.
@@ -123,12 +126,50 @@ func (s *Service) Commit(ctx context.Context, name string, o CommitOptions) (*im
 	}
 	now := time.Now().UTC()
 	config := base.Config.Image
-	config.Created, config.Author, config.Config = &now, o.Author, imageConfig(&c.Config)
+	config.Created, config.Author, config.Config = &now, o.Author, imageConfig(committed(&c.Config, o.Config))
 	if err := image.Change(&config.Config, o.Changes); err != nil {
 		return nil, err
 	}
 	config.History = append(append([]v1.History{}, config.History...), v1.History{Created: &now, Author: o.Author, Comment: o.Message, CreatedBy: "commit"})
 	return s.o.Images.Build(ctx, image.BuildOptions{Name: o.Name, Base: base, Layer: f, Config: config, Action: "commit"})
+}
+
+// committed is a container's configuration with what a commit says of it.
+func committed(of, over *api.Config) *api.Config {
+	if over == nil {
+		return of
+	}
+	out, o := *of, over
+	out.Env = assemble.MergeEnv(out.Env, o.Env)
+	out.Labels = maps.Clone(out.Labels)
+	for k, v := range o.Labels {
+		if out.Labels == nil {
+			out.Labels = map[string]string{}
+		}
+		out.Labels[k] = v
+	}
+	if o.User != "" {
+		out.User = o.User
+	}
+	if o.WorkingDir != "" {
+		out.WorkingDir = o.WorkingDir
+	}
+	if o.StopSignal != "" {
+		out.StopSignal = o.StopSignal
+	}
+	if len(o.Entrypoint) > 0 {
+		out.Entrypoint, out.Cmd = o.Entrypoint, nil
+	}
+	if len(o.Cmd) > 0 {
+		out.Cmd = o.Cmd
+	}
+	if len(o.Volumes) > 0 {
+		out.Volumes = maps.Clone(o.Volumes)
+	}
+	if len(o.ExposedPorts) > 0 {
+		out.ExposedPorts = maps.Clone(o.ExposedPorts)
+	}
+	return &out
 }
 
 // imageConfig is what of a container's configuration an image has.

@@ -31,6 +31,8 @@ type Options struct {
 type Service struct {
 	o         Options
 	rt        *runtime.Runtime
+	coming    coming
+	terminals terminals
 	leftovers atomic.Bool // a claim of a command that was killed was seen
 }
 
@@ -109,6 +111,9 @@ func (s *Service) get(id string) (*Container, error) {
 	return c, nil
 }
 
+// killed is why a container ended whose monitor was.
+const killed = "the monitor was killed"
+
 // bury ends what a killed monitor left, and records it.
 func (s *Service) bury(c *Container) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
@@ -117,7 +122,7 @@ func (s *Service) bury(c *Container) error {
 		return err
 	}
 	c.State.Phase, c.State.PID, c.State.ExitCode, c.State.Finished = control.Exited, 0, 137, time.Now().UTC()
-	c.State.Error = "the monitor was killed"
+	c.State.Error = killed
 	s.event(&c.Record, events.ActionDie, "exitCode", "137")
 	return control.WriteState(s.dir(c.ID), &c.State)
 }

@@ -91,7 +91,7 @@ type State struct {
 
 // A Request is what a client wants.
 type Request struct {
-	Op      string // attach, resize, stopping, wait, change
+	Op      string // attach, resize, stopping, wait, change, keep (do not remove the container when it ends)
 	Stdin   bool   // attach: the connection carries input
 	Height  uint16
 	Width   uint16

@@ -305,7 +305,7 @@ func compileExec(o *ExecOptions) (*plan.Plan, error) {
 		return nil, err
 	}
 	return plan.CompileExec(&plan.ExecInput{
-		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Filter: filter, Landlock: rules, PortGuard: guard,
+		Spec: o.Spec, Process: o.Process, ID: o.ID, Facts: facts, PreserveFDs: o.PreserveFDs, Stdio: o.Stdio != nil, Filter: filter, Landlock: rules, PortGuard: guard,
 	})
 }
 

@@ -33,6 +33,7 @@ type ExecOptions struct {
 	Process *specs.Process // what to run
 
 	PreserveFDs  int
+	Stdio        *[3]int // its standard streams, which stay the caller's; nil: the caller's own
 	Console      func(master int) error
 	Group        *cgroup.Group // the container's cgroup, or the sub-cgroup to run in
 	State        func(status string, pid int) []byte
@@ -54,7 +55,7 @@ func Exec(ctx context.Context, o *ExecOptions) (*Child, error) {
 		return nil, err
 	}
 	p, err := compileExec(o)
-	f := &files{spec: o.Spec, group: o.Group, initPidfd: o.PIDFD, initPID: o.PID, numbers: map[string]int{}}
+	f := &files{spec: o.Spec, group: o.Group, initPidfd: o.PIDFD, initPID: o.PID, stdio: o.Stdio, numbers: map[string]int{}}
 	defer f.close()
 	if err == nil {
 		err = f.open(p.Files)

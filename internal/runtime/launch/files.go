@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
@@ -21,6 +22,7 @@ type files struct {
 	group     *cgroup.Group
 	initPidfd int // exec: the container's
 	initPID   int
+	stdio     *[3]int // exec: the caller's
 
 	numbers map[string]int
 	hooks   []int
@@ -75,6 +77,9 @@ func (f *files) openOne(w *plan.FileWant) (int, error) {
 		}
 		f.flag = fd
 		return fd, wrap("memfd_create for a flag", err)
+	case plan.Stdio:
+		fd, _ := strconv.Atoi(strings.TrimPrefix(w.Name, "stdio."))
+		return dup(f.stdio[fd])
 	case plan.InitPidfd:
 		return dup(f.initPidfd)
 	case plan.InitRoot:

@@ -15,6 +15,7 @@ type ExecInput struct {
 	ID          string
 	Facts       *Facts
 	PreserveFDs int
+	Stdio       bool // its standard streams are descriptors of kind Stdio, and not the caller's own
 	Filter      Filter
 	Landlock    *lsm.Ruleset // nil: none
 	PortGuard   Filter       // refuses what goes around Landlock's rules for ports
@@ -39,7 +40,7 @@ func CompileExec(in *ExecInput) (*Plan, error) {
 		spec.Linux = &l
 	}
 	b := newBuilder(&Input{Spec: &spec, ID: in.ID, Facts: in.Facts, Run: true, PreserveFDs: in.PreserveFDs, Filter: in.Filter, Landlock: in.Landlock, PortGuard: in.PortGuard})
-	b.joining = true
+	b.joining, b.stdio = true, in.Stdio
 	if err := b.sortNamespaces(); err != nil {
 		return nil, err
 	}

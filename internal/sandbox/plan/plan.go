@@ -109,6 +109,7 @@ const (
 	HookState                   // a memory file with the container's state, for a hook's standard input
 	InitPidfd                   // the pidfd of the container to join
 	InitRoot                    // the root directory of the container to join, O_PATH
+	Stdio                       // a standard stream of the process, from the caller
 )
 
 // FlagSize is the size of a FlagPage in bytes. Its first 8 bytes become 1.
@@ -159,6 +160,7 @@ type builder struct {
 	readonly []op.Slot // tmpfs mounts that become read-only at the end
 	forked   bool
 	joining  bool // exec
+	stdio    bool // exec: the standard streams come by descriptor
 	forkLate bool // exec: the fork into the pid namespace is the last step but a few
 	files    map[string]bool
 }

@@ -18,9 +18,11 @@ func (b *builder) process(p *specs.Process) error {
 		return err
 	}
 	b.labels(false)
-	if p.Terminal {
-		for fd := range 3 {
+	for fd := range 3 {
+		if p.Terminal {
 			b.add(op.Dup3(op.At("slave"), fd, false).Because("the terminal as descriptor " + itoa(fd)))
+		} else if b.stdio {
+			b.add(op.Dup3(b.want(FileWant{Name: "stdio." + itoa(fd), Kind: Stdio}), fd, false).Because("what the caller gives as descriptor " + itoa(fd)))
 		}
 	}
 	cwd := b.workdir(p)
