@@ -100,6 +100,9 @@ func (m *monitor) live() error {
 	if err := m.mountRoot(); err != nil {
 		return err
 	}
+	if err := m.makeDevices(); err != nil {
+		return err
+	}
 	log, err := openLog(&m.o.Log)
 	if err != nil {
 		return err
@@ -212,6 +215,11 @@ func (m *monitor) remove() error {
 	// What is mounted there is not to be removed, and would be.
 	if err := unix.Unmount(filepath.Join(m.o.Run, control.Rootfs), unix.MNT_DETACH); err != nil {
 		return errdef.Errorf(errdef.Internal, "monitor: unmount the root: %w", err)
+	}
+	if len(m.o.Devices) > 0 {
+		if err := unix.Unmount(filepath.Join(m.o.Run, control.DevicesDir), unix.MNT_DETACH); err != nil {
+			return errdef.Errorf(errdef.Internal, "monitor: unmount the devices: %w", err)
+		}
 	}
 	var err error
 	for _, path := range paths {

@@ -11,7 +11,7 @@ import (
 
 // devices adds device nodes, and rules for them.
 func (b *build) devices() error {
-	h, l := &b.r.Host, b.spec.Linux
+	h := &b.r.Host
 	if h.Privileged {
 		return b.allDevices()
 	}
@@ -38,7 +38,7 @@ func (b *build) devices() error {
 				}
 				node.Path = filepath.Join(d.PathInContainer, rel)
 			}
-			l.Devices = append(l.Devices, node)
+			b.node(node)
 			b.allowDevice(node.Type, &node.Major, &node.Minor, access)
 		}
 		b.weaker("device "+d.PathOnHost, "the device "+d.PathOnHost+" of the host")
@@ -49,6 +49,19 @@ func (b *build) devices() error {
 		}
 	}
 	return nil
+}
+
+// node adds a device node. A user namespace may not make one (mknod(2)), and the host's own belongs to nobody inside: the engine makes a node for the container, with the owner of the host's as
+// that id is inside.
+func (b *build) node(d specs.LinuxDevice) {
+	if !b.userNS || b.r.Facts.Nodes == "" {
+		b.spec.Linux.Devices = append(b.spec.Linux.Devices, d)
+		return
+	}
+	source := filepath.Join(b.r.Facts.Nodes, strconv.Itoa(len(b.out.Nodes)))
+	b.replace(specs.Mount{Destination: d.Path, Type: "bind", Source: source, Options: []string{"bind", "nosuid", "noexec"}})
+	d.Path = source
+	b.out.Nodes = append(b.out.Nodes, d)
 }
 
 func (b *build) allowDevice(kind string, major, minor *int64, access string) {

@@ -29,6 +29,7 @@ type Facts struct {
 	Group  []byte
 	Cgroup string    // cgroupsPath of the container
 	Files  []Point   // what the engine itself mounts: /etc/hosts, /etc/hostname, /etc/resolv.conf, an init
+	Nodes  string    // directory for device nodes of the container; "": the runtime shows the host's
 	Labels [2]string // SELinux: of the process and of its files; "": none
 	Init   string    // of an init program in the container, for --init
 	// Device describes a device node of the host, or those below a directory.
@@ -52,7 +53,8 @@ type Result struct {
 	// Relabel and Chown are sources that must be changed before the start.
 	Relabel []Point
 	Chown   []Point
-	Make    []string // directories on the host that are sources and do not exist
+	Make    []string            // directories on the host that are sources and do not exist
+	Nodes   []specs.LinuxDevice // to be made, with ids as they are inside
 	// UID and GID are of the process, inside.
 	UID, GID uint32
 	Options  Options

@@ -10,6 +10,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/resolve"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,9 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
 		Source: func(path string) bool { _, err := os.Lstat(path); return err == nil },
 		Files:  s.files(r),
+	}
+	if !s.rt.Rootless {
+		q.Facts.Nodes = filepath.Join(s.runDir(r.ID), control.DevicesDir)
 	}
 	if parent := r.Host.CgroupParent; parent != "" {
 		q.Facts.Cgroup = filepath.Join("/", parent, r.ID)

@@ -9,6 +9,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/events"
+	"golang.org/x/sys/unix"
 )
 
 // check refuses what the monitor could not do.
@@ -28,7 +29,8 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 	o := control.Orders{
 		Owner: [2]uint32{outside(result.Spec.Linux.UIDMappings, result.UID), outside(result.Spec.Linux.GIDMappings, result.GID)},
 		ID:    c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
-		TTY: c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
+		Devices: deviceNodes(result),
+		TTY:     c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
 		Height: uint16(c.Host.ConsoleSize[0]), Width: uint16(c.Host.ConsoleSize[1]),
 		Restart: restartOf(c.Host.RestartPolicy), Events: s.eventDir(), Attributes: attributes(&c.Record),
 	}
@@ -77,4 +79,25 @@ func (s *Service) told(c *Container, action events.Action, err error) error {
 		s.event(&c.Record, action)
 	}
 	return err
+}
+
+// deviceNodes are those that the monitor makes.
+func deviceNodes(result *assemble.Result) []control.Device {
+	var out []control.Device
+	for _, n := range result.Nodes {
+		d := control.Device{Mode: unix.S_IFCHR | 0o600, Major: uint32(n.Major), Minor: uint32(n.Minor)}
+		if n.FileMode != nil {
+			d.Mode = unix.S_IFCHR | uint32(n.FileMode.Perm())
+		}
+		if n.Type == "b" {
+			d.Mode = d.Mode&^unix.S_IFMT | unix.S_IFBLK
+		}
+		var uid, gid uint32 // of an id that no map has: root's
+		if n.UID != nil && n.GID != nil {
+			uid, gid = *n.UID, *n.GID
+		}
+		d.UID, d.GID = outside(result.Spec.Linux.UIDMappings, uid), outside(result.Spec.Linux.GIDMappings, gid)
+		out = append(out, d)
+	}
+	return out
 }

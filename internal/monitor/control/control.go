@@ -42,6 +42,7 @@ type Orders struct {
 	SeccompCache string
 
 	Owner      [2]uint32 // ids on the host of the program: what its streams belong to, so that it can open /dev/stdout again
+	Devices    []Device  // to be made in DevicesDir, under their numbers in this list
 	TTY        bool
 	OpenStdin  bool
 	StdinOnce  bool
@@ -55,6 +56,13 @@ type Orders struct {
 	// Attributes are what events say of the container: name, image and labels.
 	Attributes map[string]string
 	Clients    int // sockets from ClientsFD on
+}
+
+// Device is a device node.
+type Device struct {
+	Mode         uint32 // of the file: S_IFCHR or S_IFBLK, and permissions (mknod(2))
+	Major, Minor uint32
+	UID, GID     uint32 // on the host
 }
 
 // Restart is a restart policy.
@@ -121,6 +129,7 @@ const (
 	LockFile   = "lock"
 	SocketFile = "control"
 	Rootfs     = "rootfs"
+	DevicesDir = "devices" // a mount of the monitor's: device nodes that belong to the container's ids
 )
 
 // Descriptors that a monitor inherits.

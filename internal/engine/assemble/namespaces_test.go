@@ -60,3 +60,31 @@ func TestNothingIgnored(t *testing.T) {
 		t.Errorf("%+v, %v", points, err)
 	}
 }
+
+// TestNodes: with a user namespace the engine makes a device node for the container, wherever it wants it; the host's user namespace lets the runtime make it.
+func TestNodes(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		r := ask(func(_ *container.Config, h *container.HostConfig) {
+			h.Devices = []container.DeviceMapping{{PathOnHost: "/dev/sda", PathInContainer: "/dev/disk", CgroupPermissions: "r"}}
+			if !own {
+				h.UsernsMode = "host"
+			}
+		})
+		r.Facts.Nodes = "/run/c/devices"
+		out, err := Spec(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := find(out.Spec, "/dev/disk")
+		if own && (m == nil || m.Source != "/run/c/devices/0" || slices.Contains(m.Options, "nodev") || len(out.Nodes) != 1 || len(out.Spec.Linux.Devices) != 0) {
+			t.Errorf("own user namespace: mount %+v, nodes %+v, devices %+v", m, out.Nodes, out.Spec.Linux.Devices)
+		}
+		if !own && (m != nil || len(out.Nodes) != 0 || len(out.Spec.Linux.Devices) != 1 || out.Spec.Linux.Devices[0].Path != "/dev/disk") {
+			t.Errorf("the host's: mount %+v, nodes %+v, devices %+v", m, out.Nodes, out.Spec.Linux.Devices)
+		}
+		rules := out.Spec.Linux.Resources.Devices
+		if last := rules[len(rules)-1]; !last.Allow || last.Type != "b" || *last.Major != 8 || last.Access != "r" {
+			t.Errorf("rules %+v", rules)
+		}
+	}
+}
