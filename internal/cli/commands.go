@@ -22,6 +22,7 @@ func commands() []entry {
 		{[]string{"create"}, func(p *program) *cobra.Command { return runCommand(p, false) }},
 		{[]string{"diff"}, diffCommand},
 		{[]string{"exec"}, execCommand},
+		{[]string{"explain"}, explainCommand},
 		{[]string{"export"}, exportCommand},
 		{[]string{"history"}, historyCommand},
 		{[]string{"image"}, imageCommand},

@@ -1,0 +1,144 @@
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
+	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/runtime/launch"
+	"github.com/moby/moby/api/types/mount"
+)
+
+// Explain tells what confines a container, or will when it is started: each setting with its origin, and each system call.
+func (s *Service) Explain(ctx context.Context, name string) (*explain.Explanation, error) {
+	c, err := s.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	var config *manifest.ImageConfig
+	if img, err := s.o.Images.Find(c.Image.String(), nil); err == nil {
+		config = &img.Config
+	}
+	root, err := s.rootOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return s.explain(ctx, &c.Record, config, root)
+}
+
+// ExplainRequest tells what would confine a container that is not made. Nothing of it is left.
+func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Explanation, error) {
+	config, err := assemble.Merge(q.Config, &q.Image.Config)
+	if err != nil {
+		return nil, err
+	}
+	points, err := assemble.Points(&config, &q.Host)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{
+		ID: newID(), Name: q.Name, Created: time.Now().UTC(), Image: q.Image.ID, Chain: q.Image.Chain(), Ref: q.Ref, Config: config, Host: q.Host, Points: points,
+		Range: s.nextRange(),
+	}
+	for i := range r.Points {
+		if p := &r.Points[i]; p.Type == mount.TypeVolume && p.Name != "" {
+			p.Source = filepath.Join(s.o.Root, "volumes", p.Name, "_data")
+		} else if p.Type == mount.TypeVolume {
+			p.Source = filepath.Join(s.dir(r.ID), "volume-"+strconv.Itoa(i))
+		}
+	}
+	if err := check(r); err != nil {
+		return nil, err
+	}
+	use, err := s.o.Images.UseChain(ctx, r.Chain)
+	if err != nil {
+		return nil, err
+	}
+	if use == nil {
+		return nil, errdef.Errorf(errdef.Unsupported, "explain: an image without layers cannot run")
+	}
+	defer use.Close()
+	o := &snapshot.MountOptions{Use: use}
+	if h := host(r); !userNSOff(r) {
+		o.IDs = idmap.FromSpec(h.UIDs, h.GIDs)
+	}
+	fd, err := snapshot.Mount(o)
+	if err != nil {
+		return nil, err
+	}
+	root := os.NewFile(uintptr(fd), "root")
+	defer root.Close()
+	return s.explain(ctx, r, &q.Image.Config, root)
+}
+
+// nextRange is the range of ids that the next container would get.
+func (s *Service) nextRange() uint32 {
+	for n := range uint32(ranges) {
+		if _, taken := s.claim("ranges", strconv.Itoa(int(n))); !taken {
+			return n
+		}
+	}
+	return 0
+}
+
+// rootOf opens the files of a container: of one that runs where nothing else is mounted over them, of another mounted for this.
+func (s *Service) rootOf(ctx context.Context, c *Container) (*os.File, error) {
+	if c.Alive && c.State.Monitor > 0 {
+		fd, err := openDir("/proc/" + strconv.Itoa(c.State.Monitor) + "/root" + filepath.Join(s.runDir(c.ID), control.Rootfs))
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), "root"), nil
+	}
+	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	if err != nil {
+		return nil, err
+	}
+	if use == nil {
+		return nil, errdef.Errorf(errdef.Unsupported, "explain: an image without layers cannot run")
+	}
+	defer use.Close()
+	lock, err := s.lock(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	return s.mount(c, use)
+}
+
+// explain assembles the configuration as a start does, compiles it as the runtime does, and runs nothing.
+func (s *Service) explain(ctx context.Context, r *Record, config *manifest.ImageConfig, root *os.File) (*explain.Explanation, error) {
+	result, err := s.assemble(ctx, r, filepath.Join(s.runDir(r.ID), control.Rootfs), root)
+	if err != nil {
+		return nil, err
+	}
+	ahead := &launch.Forecast{Root: "/proc/self/fd/" + strconv.Itoa(int(root.Fd())), Sources: map[string]bool{}}
+	for _, f := range s.files(r) {
+		ahead.Sources[f.Source] = false
+	}
+	for i := range r.Points {
+		if p := &r.Points[i]; p.Type == mount.TypeVolume {
+			ahead.Sources[p.Source] = true
+		}
+	}
+	for _, dir := range result.Make {
+		ahead.Sources[dir] = true
+	}
+	plan, err := s.rt.ExplainAhead(r.ID, s.runDir(r.ID), result.Spec, ahead)
+	if err != nil {
+		return nil, err
+	}
+	return explain.New(&explain.Input{
+		ID: r.ID, Name: r.Name, Image: r.Ref, Config: r.Config, Host: r.Host, Points: r.Points, ImageConfig: config, Facts: host(r), Result: result, Steps: plan.Steps(),
+	}), nil
+}
