@@ -39,7 +39,12 @@ type Engine struct {
 	http     http.Server
 	listener *pairs
 	once     sync.Once
+	end      context.CancelFunc // of what every request does
+	working  sync.WaitGroup     // requests
 }
+
+// endTime bounds the wait for requests to leave things as they ought to be, once nobody waits for their answers.
+const endTime = 10 * time.Second
 
 // Open prepares an engine. What cannot be opened is told by the first request that wants it.
 func Open(o Options) (*Engine, error) {
@@ -48,7 +53,15 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.http = http.Server{Handler: server.New(s, server.Options{Product: o.Product, Warn: o.Warn}), ReadHeaderTimeout: 30 * time.Second}
+	h := server.New(s, server.Options{Product: o.Product, Warn: o.Warn})
+	var ctx context.Context
+	ctx, e.end = context.WithCancel(context.Background())
+	e.http = http.Server{ReadHeaderTimeout: 30 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	e.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.working.Add(1)
+		defer e.working.Done()
+		h.ServeHTTP(w, r)
+	})
 	return e, nil
 }
 
@@ -71,6 +84,14 @@ func (e *Engine) Serve(l net.Listener) error {
 func (e *Engine) Close() error {
 	err := e.http.Close()
 	e.listener.once.Do(func() { close(e.listener.done) })
+	e.end()
+	done := make(chan struct{})
+	go func() { e.working.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(endTime):
+		err = errors.Join(err, errdef.Errorf(errdef.Timeout, "end the engine: its requests do not end"))
+	}
 	return errors.Join(err, e.services.close())
 }
 

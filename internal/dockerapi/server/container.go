@@ -67,9 +67,11 @@ type createRequest struct {
 	Shell            command
 	HostConfig       *container.HostConfig
 	NetworkingConfig *network.NetworkingConfig
+	Bulkhead         *struct{ Secrets []option.Secret } // what Docker has no field for
 }
 
-func (q *createRequest) option() (option.Create, error) {
+// option returns what is asked for. Clients of Docker send a limit of no processes at all when they mean that they say nothing of it.
+func (q *createRequest) option(ours bool) (option.Create, error) {
 	var o option.Create
 	if q.Config == nil {
 		return o, errdef.Errorf(errdef.Invalid, "config cannot be empty in order to create a container")
@@ -78,6 +80,12 @@ func (q *createRequest) option() (option.Create, error) {
 	o.Config.Entrypoint, o.Config.Cmd, o.Config.Shell = q.Entrypoint, q.Cmd, q.Shell
 	if q.HostConfig != nil {
 		o.Host = *q.HostConfig
+		if n := o.Host.PidsLimit; n != nil && *n == 0 && !ours {
+			o.Host.PidsLimit = nil
+		}
+	}
+	if q.Bulkhead != nil {
+		o.Secrets = q.Bulkhead.Secrets
 	}
 	if q.NetworkingConfig != nil {
 		o.Networking = *q.NetworkingConfig
@@ -90,7 +98,7 @@ func (s *Server) containerCreate(r *request) error {
 	if err := r.body(&q, false); err != nil {
 		return err
 	}
-	o, err := q.option()
+	o, err := q.option(r.ours())
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (s *Server) execStart(r *request) error {
 	}
 	return r.hijacked(func(ctx context.Context, open option.Open) error {
 		err := s.Containers.ExecStart(ctx, r.value("id"), o, open)
-		if err == nil || r.answered || strings.HasPrefix(r.UserAgent(), Agent) || !startFailure(err) {
+		if err == nil || r.answered || r.ours() || !startFailure(err) {
 			return err
 		}
 		streams, oerr := open(q.Tty)

@@ -193,6 +193,9 @@ func statusOf(kind errdef.Kind) int {
 	return http.StatusInternalServerError
 }
 
+// ours reports whether the client is of this module: it gets hints apart, and errors with their kind.
+func (r *request) ours() bool { return strings.HasPrefix(r.UserAgent(), Agent) }
+
 // fail answers with an error, if nothing was answered yet.
 func (r *request) fail(err error) { r.status(statusOf(errdef.KindOf(err)), err) }
 
@@ -204,8 +207,15 @@ func (r *request) status(status int, err error) {
 		Message string `json:"message"`
 		Hint    string `json:"hint,omitempty"`
 	}{Message: err.Error()}
+	if !r.ours() { // whose clients look for these words as Docker writes them
+		for _, words := range []string{"no such ", "conflict. "} {
+			if rest, ok := strings.CutPrefix(body.Message, words); ok {
+				body.Message = strings.ToUpper(words[:1]) + words[1:] + rest
+			}
+		}
+	}
 	if hint := errdef.Hint(err); hint != "" {
-		if strings.HasPrefix(r.UserAgent(), Agent) {
+		if r.ours() {
 			body.Hint = hint
 		} else {
 			body.Message += "\nhint: " + hint

@@ -107,6 +107,14 @@ func (s *Server) call(found *route, r *request) error {
 	there := true
 	switch group, _, _ := strings.Cut(strings.TrimPrefix(found.pattern, "/"), "/"); group {
 	case "containers", "exec", "commit":
+		if s.Containers == nil && s.OpenContainers != nil {
+			c, err := s.OpenContainers()
+			if err != nil {
+				return err
+			}
+			opened := *s
+			opened.Containers, s = c, &opened
+		}
 		there = s.Containers != nil
 	case "images", "distribution", "auth":
 		there = s.Images != nil

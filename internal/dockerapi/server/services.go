@@ -17,9 +17,11 @@ import (
 // Services are what the routes ask. A nil one is not there: its routes answer 501.
 type Services struct {
 	Containers Containers
-	Images     Images
-	Volumes    Volumes
-	System     System
+	// OpenContainers gives Containers, if that is nil, to the first request that wants it.
+	OpenContainers func() (Containers, error)
+	Images         Images
+	Volumes        Volumes
+	System         System
 }
 
 // Containers is what the routes of containers and of exec ask for. A name may be an id or the beginning of one.

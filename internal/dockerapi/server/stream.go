@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -8,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -42,13 +42,16 @@ type hijack struct {
 // hijacked serves a request that takes its connection over, as attach and exec do. What the client types comes in as it is, output goes out as it is with a
 // terminal, and in frames without one. The context ends when the client has gone, which the end of what it sends is not: it may have closed that half alone.
 func (r *request) hijacked(do func(ctx context.Context, open option.Open) error) error {
-	ctx, cancel := context.WithCancelCause(r.Context())
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	defer cancel(nil)
+	before := context.AfterFunc(r.Context(), func() { cancel(context.Cause(r.Context())) }) // which from the hijack on takes the end of the client's input for its end
+	defer before()
 	var h *hijack
 	err := do(ctx, func(tty bool) (s option.Streams, err error) {
 		if h != nil {
 			return s, errdef.Errorf(errdef.Internal, "the streams of a request are opened twice")
 		}
+		before()
 		s, h, err = r.hijack(tty)
 		if err == nil {
 			go h.watch(func() { cancel(errdef.Errorf(errdef.Unavailable, "the client has gone")) })
@@ -76,7 +79,9 @@ func (r *request) hijack(tty bool) (s option.Streams, h *hijack, err error) {
 	if _, err := io.WriteString(conn, head); err != nil {
 		return s, h, errdef.Errorf(errdef.Unavailable, "client: %w", err)
 	}
-	s.In = buffered.Reader
+	early := make([]byte, buffered.Reader.Buffered())
+	_, _ = io.ReadFull(buffered.Reader, early)
+	s.In = io.MultiReader(bytes.NewReader(early), conn)
 	s.Out, s.Err = outputs(conn, tty)
 	return s, h, nil
 }
@@ -279,7 +284,7 @@ func (r *request) lastMessage(tell option.Tell, err error) error {
 	}
 	m := jsonstream.Message{Error: &jsonstream.Error{Code: statusOf(errdef.KindOf(err)), Message: err.Error()}}
 	hint := errdef.Hint(err)
-	if strings.HasPrefix(r.UserAgent(), Agent) {
+	if r.ours() {
 		if data, err := json.Marshal(option.Aux{Kind: errdef.KindOf(err).String(), Hint: hint}); err == nil {
 			m.Aux = (*json.RawMessage)(&data)
 		}

@@ -152,7 +152,7 @@ func (s *Service) take(kind, name, id string) error {
 	if data, err := os.ReadFile(filepath.Join(s.o.Root, kind, name)); err == nil {
 		owner, pid, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 		if _, there := s.claim(kind, name); there || making(pid) {
-			return errdef.Errorf(errdef.Exists, "%s %q is in use by container %s", strings.TrimSuffix(kind, "s"), name, owner[:min(12, len(owner))])
+			return errdef.Errorf(errdef.Exists, "conflict. The container %s %q is already in use by container %q", strings.TrimSuffix(kind, "s"), "/"+name, owner)
 		}
 		s.leftovers.Store(true)
 	}

@@ -49,7 +49,14 @@ func Open(o Options) (*Service, error) {
 			return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 		}
 	}
-	if err := os.MkdirAll(o.Run, 0o711); err != nil {
+	err := os.MkdirAll(o.Run, 0o711)
+	if err == nil { // somebody who keeps something else there may have made it: containers' users pass through
+		var st os.FileInfo
+		if st, err = os.Stat(o.Run); err == nil && st.Mode()&0o111 != 0o111 {
+			err = os.Chmod(o.Run, st.Mode().Perm()|0o111)
+		}
+	}
+	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 	}
 	rt := &runtime.Runtime{Root: filepath.Join(o.Run, "runtime"), Rootless: os.Geteuid() != 0, SeccompCache: filepath.Join(o.Run, "seccomp"), Warn: o.Warn}
