@@ -1,11 +1,17 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/verify"
+	api "github.com/moby/moby/api/types/container"
 )
 
 // A judged is a check of `verify --format json`.
@@ -57,7 +63,7 @@ func TestVerifyHealthy(t *testing.T) {
 	for _, flags := range []string{
 		"", "--level compat", "--level untrusted", "--privileged", "--read-only", "-v DIR/shared:/data", "-v DIR/shared:/data:ro", "-v vol:/data", "-v /data", "-v DIR/hosts:/etc/hosts",
 		"--tmpfs /t:size=1m,mode=700 --tmpfs /x:exec", "--mount type=bind,source=DIR/shared,target=/data,bind-propagation=rslave", "-m 64m --cpus 0.5 --pids-limit 50", "--cpuset-cpus 0 --cpu-shares 512", "--memory-swappiness 10 -m 100m --memory-swap -1 --memory-reservation 50m",
-		"--userns host", "--network host", "--network none", "--network host --userns host --pid host --ipc host --uts host --cgroupns host", "--pid host --userns host", "--ipc host --userns host", "--uts host", "--cgroupns host",
+		"--userns host", "--network host", "--network none", "--network host --userns host --pid host --ipc host --uts host --cgroupns host", "--pid host --userns host", "--ipc host --userns host", "--pid host", "--ipc host", "--device /dev/zero:/dev/empty", "--uts host", "--cgroupns host",
 		"--network container:first", "--pid container:first --userns host", "--sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4096",
 		"--cap-drop ALL", "--cap-add NET_ADMIN", "--cap-add SYS_ADMIN", "-u 33:33 --group-add 44", "--ulimit nofile=64:64", "--oom-score-adj 500", "-t", "--device /dev/zero", "--device /dev/zero:/dev/empty --userns host",
 		"--security-opt seccomp=unconfined", "--security-opt no-new-privileges=false", "--security-opt unmask=ALL", "--security-opt mask=/etc:/data", "--shm-size 1m", "--hostname box --domainname example",
@@ -123,5 +129,28 @@ func TestVerifyLiving(t *testing.T) {
 	l.do("", "create", "--name", "cc", "busybox", "true")
 	if r := l.do("", "verify", "cc"); r.code != 125 || !strings.Contains(r.problems, "not running") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestVerifyUpdated: limits that the engine itself has changed are those that count.
+func TestVerifyUpdated(t *testing.T) {
+	e := newEngine(t)
+	ctx := context.Background()
+	id := e.create(func(q *container.Request) { q.Host.Memory, q.Host.MemorySwap = 64<<20, 64<<20 }, "sleep", "1000")
+	if err := e.Start(ctx, id, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Update(ctx, id, api.UpdateConfig{Resources: api.Resources{Memory: 100 << 20, MemorySwap: 200 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Verify(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bad := r.Differences(); len(bad) > 0 {
+		t.Errorf("%+v", bad)
+	}
+	if !slices.ContainsFunc(r.Checks, func(c verify.Check) bool { return c.What == "memory.limit" && c.Found == "104857600" }) {
+		t.Errorf("%+v", r.Checks)
 	}
 }

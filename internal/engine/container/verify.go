@@ -27,7 +27,7 @@ func (s *Service) Verify(ctx context.Context, name string) (*verify.Report, erro
 	if !c.Alive || c.State.Phase != control.Running {
 		return nil, errdef.WithHint(errdef.Errorf(errdef.Conflict, "verify: container %s is not running", c.Name), "there is nothing to look at: bulkhead explain says what it will be")
 	}
-	d, err := s.declared(c)
+	d, err := s.declared(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +49,12 @@ func (s *Service) Verify(ctx context.Context, name string) (*verify.Report, erro
 }
 
 // declared is what a container was started with, and whom it is compared with.
-func (s *Service) declared(c *Container) (*verify.Declared, error) {
+func (s *Service) declared(ctx context.Context, c *Container) (*verify.Declared, error) {
 	st, err := s.rt.Started(c.ID)
 	if err != nil {
+		return nil, err
+	}
+	if st.Spec, err = s.limitsNow(ctx, c, st.Spec); err != nil {
 		return nil, err
 	}
 	d := &verify.Declared{
@@ -81,4 +84,19 @@ func (s *Service) declared(c *Container) (*verify.Declared, error) {
 		d.Others = append(d.Others, other)
 	}
 	return d, nil
+}
+
+// limitsNow is a configuration with the limits that the container has been given since, which its record has. Rules for devices stay: no update of the engine's changes them.
+func (s *Service) limitsNow(ctx context.Context, c *Container, spec *specs.Spec) (*specs.Spec, error) {
+	if spec.Linux == nil || spec.Linux.Resources == nil {
+		return spec, nil
+	}
+	now, err := s.assemble(ctx, &c.Record, "/", nil)
+	if err != nil || now.Spec.Linux.Resources == nil {
+		return spec, err
+	}
+	out, linux, resources := *spec, *spec.Linux, *now.Spec.Linux.Resources
+	resources.Devices = spec.Linux.Resources.Devices
+	linux.Resources, out.Linux = &resources, &linux
+	return &out, nil
 }
