@@ -13,7 +13,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
+	"github.com/moby/moby/api/types/image"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -92,58 +92,9 @@ func TestEveryCommand(t *testing.T) {
 	}
 }
 
-func TestParseTime(t *testing.T) {
-	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
-	for s, want := range map[string]time.Time{
-		"24h": now.Add(-24 * time.Hour), "10m": now.Add(-10 * time.Minute), "2026-01-31T13:00:00Z": time.Date(2026, 1, 31, 13, 0, 0, 0, time.UTC),
-		"2026-01-31": time.Date(2026, 1, 31, 0, 0, 0, 0, time.Local), "2026-01-31T13:05": time.Date(2026, 1, 31, 13, 5, 0, 0, time.Local), "1769817600": time.Unix(1769817600, 0),
-		"1769817600.5": time.Unix(1769817600, 0),
-	} {
-		if got, err := parseTime(s, now); err != nil || !got.Equal(want) {
-			t.Errorf("%s: %v %v, want %v", s, got, err, want)
-		}
-	}
-	for _, s := range []string{"", "soon", "-1", "1e300", "2026-13-01", "NaN"} {
-		if got, err := parseTime(s, now); !errdef.Is(err, errdef.Invalid) {
-			t.Errorf("%q: %v %v", s, got, err)
-		}
-	}
-}
-
-func TestMatches(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"alpine", "alpine", true},
-		{"alpine:latest", "alpine", true},
-		{"alpine:3", "alpine", false},
-		{"al*", "alpine", true},
-		{"*", "alpine", true},
-		{"*", "team/app", false},
-		{"team/*", "team/app:1", true},
-		{"*/*:1", "team/app:1", true},
-		{"docker.io/library/alpine", "alpine", true},
-		{"docker.io/library/al*", "alpine", false}, // as Docker
-		{"docker.io/library/alpine:3", "alpine", false},
-		{"quay.io/team/app", "quay.io/team/app:1", true},
-		{"app", "quay.io/team/app:1", false},
-		{"quay.io/team/*", "quay.io/team/app:1", true},
-		{"localhost:5000/x", "localhost:5000/x:2", true},
-	} {
-		ref, err := reference.Parse(c.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := matches(c.pattern, ref); got != c.want {
-			t.Errorf("%s of %s: %v", c.pattern, c.name, got)
-		}
-	}
-}
-
 func TestSummaryRows(t *testing.T) {
 	const d = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	s := &summary{ID: d, RepoTags: []string{"a:1", "a:2", "quay.io/b:1"}, RepoDigests: []string{"a@" + d, "c@" + d}}
+	s := &image.Summary{ID: d, RepoTags: []string{"a:1", "a:2", "quay.io/b:1"}, RepoDigests: []string{"a@" + d, "c@" + d}}
 	var got []string
 	for _, r := range summaryRows(s, &listFlags{}) {
 		got = append(got, r["Repository"].(string)+" "+r["Tag"].(string)+" "+r["Digest"].(string)+" "+r["ID"].(string)+" "+r["CreatedSince"].(string))
@@ -155,7 +106,7 @@ func TestSummaryRows(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if rows := summaryRows(&summary{ID: d}, &listFlags{noTrunc: true}); len(rows) != 1 || rows[0]["Repository"] != none || rows[0]["ID"] != d {
+	if rows := summaryRows(&image.Summary{ID: d}, &listFlags{noTrunc: true}); len(rows) != 1 || rows[0]["Repository"] != none || rows[0]["ID"] != d {
 		t.Errorf("%v", rows)
 	}
 }

@@ -8,18 +8,14 @@ import (
 )
 
 // completeImages completes names of images.
-func (p *program) completeImages(_ *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
-	s, err := p.images(nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	images, err := s.List()
+func (p *program) completeImages(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	images, err := p.listImages(cmd.Context(), &filters{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var out []string
-	for _, img := range images {
-		for _, tag := range img.RepoTags() {
+	for i := range images {
+		for _, tag := range images[i].RepoTags {
 			if strings.HasPrefix(tag, begin) && !slices.Contains(args, tag) {
 				out = append(out, tag)
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"net"
+	"path/filepath"
 
 	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 )
@@ -26,9 +27,10 @@ func (p *program) engine() (*client.Client, error) {
 		return nil, err
 	}
 	run, err := p.global.engineRun()
-	if err != nil {
-		return nil, err
+	if err != nil { // a user without a place for what runs: images need none, and containers say so
+		run = filepath.Join(root, "run")
 	}
+	p.debug("engine below " + root + " and " + run)
 	if p.inside, err = p.open(root, run, func(err error) { p.warn(err.Error()) }); err != nil {
 		return nil, err
 	}

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
+	"github.com/moby/moby/api/types/image"
 	"github.com/spf13/cobra"
 )
 
@@ -16,13 +18,13 @@ func historyCommand(p *program) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "history [OPTIONS] IMAGE", Short: "Show the steps of which an image was made", Args: count(1, 1), ValidArgsFunction: p.completeImages,
-		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := p.images(nil)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := p.engine()
 			if err != nil {
 				return err
 			}
-			items, err := imageHistory(s, args[0], platform.p)
-			if err != nil {
+			var items []image.HistoryResponseItem
+			if err := c.Get(cmd.Context(), imagePath(args[0], "/history"), platform.query(url.Values{}), &items); err != nil {
 				return err
 			}
 			var rows []format.Row
@@ -66,7 +68,7 @@ func historyList(humans bool) format.List {
 	}
 }
 
-func historyRow(h *historyItem, noTrunc, humans bool) format.Row {
+func historyRow(h *image.HistoryResponseItem, noTrunc, humans bool) format.Row {
 	at := "N/A"
 	if h.Created > 0 {
 		at = time.Unix(h.Created, 0).Format(time.RFC3339)

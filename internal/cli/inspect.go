@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"net/url"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/spf13/cobra"
 )
@@ -27,13 +30,9 @@ func inspectCommand(p *program, anything bool) *cobra.Command {
 					return &statusError{exitTemplate, err}
 				}
 			}
-			s, err := p.images(nil)
-			if err != nil {
-				return err
-			}
 			var found []any
 			missing := each(cmd.Context(), args, func(name string) error {
-				i, err := inspectImage(s, name, platform.p)
+				i, err := p.inspectImage(cmd.Context(), name, &platform)
 				if err == nil {
 					found = append(found, i)
 				}
@@ -53,4 +52,14 @@ func inspectCommand(p *program, anything bool) *cobra.Command {
 		refuse(f, "size", "s", refusedFlag{reason: "it is about containers, and there are only images yet", hint: "leave it away; the size of an image is always told", boolean: true})
 	}
 	return c
+}
+
+// inspectImage asks what is known of an image.
+func (p *program) inspectImage(ctx context.Context, name string, platform *platformFlag) (any, error) {
+	c, err := p.engine()
+	if err != nil {
+		return nil, err
+	}
+	var out option.ImageInspect
+	return &out, c.Get(ctx, imagePath(name, "/json"), platform.query(url.Values{}), &out)
 }

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"context"
+	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
+	"github.com/moby/moby/api/types/image"
 	"github.com/spf13/cobra"
 )
 
@@ -22,15 +24,11 @@ func listCommand(p *program, use string) *cobra.Command {
 	o.filters.known = []string{"dangling", "reference", "before", "since", "label", "until"}
 	c := &cobra.Command{
 		Use: use, Short: "List images", Args: count(0, 1), ValidArgsFunction: p.completeImages,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.filters.add("reference", args[0])
 			}
-			s, err := p.images(nil)
-			if err != nil {
-				return err
-			}
-			found, err := summaries(s, &o.filters)
+			found, err := p.listImages(cmd.Context(), &o.filters)
 			if err != nil {
 				return err
 			}
@@ -48,30 +46,20 @@ func listCommand(p *program, use string) *cobra.Command {
 	return c
 }
 
-// summaries answers which images there are.
-func summaries(s *image.Service, fs *filters) ([]summary, error) {
-	match, err := fs.compile(s)
+// listImages asks which images there are.
+func (p *program) listImages(ctx context.Context, fs *filters) ([]image.Summary, error) {
+	c, err := p.engine()
 	if err != nil {
 		return nil, err
 	}
-	images, err := s.List()
-	if err != nil {
-		return nil, err
-	}
-	var out []summary
-	for _, img := range images {
-		sum := summarize(s, img)
-		if match(&sum) {
-			out = append(out, sum)
-		}
-	}
-	return out, nil
+	var out []image.Summary
+	return out, c.Get(ctx, "/images/json", fs.query(url.Values{}), &out)
 }
 
 const none = "<none>"
 
 // writeSummaries writes images as Docker does: a line per name.
-func (p *program) writeSummaries(found []summary, o *listFlags) error {
+func (p *program) writeSummaries(found []image.Summary, o *listFlags) error {
 	l := format.List{
 		Columns: []format.Column{{Field: "Repository", Header: "REPOSITORY"}, {Field: "Tag", Header: "TAG"}},
 		Extra: []format.Column{
@@ -103,7 +91,7 @@ func (p *program) writeSummaries(found []summary, o *listFlags) error {
 }
 
 // summaryRows are the lines of one image: each tag with the digest of its repository, then repositories that have only a digest.
-func summaryRows(s *summary, o *listFlags) []format.Row {
+func summaryRows(s *image.Summary, o *listFlags) []format.Row {
 	row := func(repository, tag, digest string) format.Row {
 		r := format.Row{
 			"ID": shortID(s.ID, o.noTrunc), "Repository": repository, "Tag": tag, "Digest": digest, "CreatedSince": format.Ago(s.Created), "CreatedAt": "N/A",

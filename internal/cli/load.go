@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"net/http"
+	"net/url"
 	"os"
 
+	"github.com/bulkhead-engine/bulkhead/internal/cli/progress"
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -23,23 +26,15 @@ func loadCommand(p *program) *cobra.Command {
 				return err
 			}
 			defer from.Close()
-			s, err := p.images(nil)
-			if err != nil {
-				return err
-			}
 			show, end := p.progress(quiet || !p.terminal())
-			loaded, err := s.Load(cmd.Context(), readable(cmd.Context(), from), show)
+			q := client.Request{Method: http.MethodPost, Path: "/images/load", Query: url.Values{}, Body: readable(cmd.Context(), from)}
+			q.Header = http.Header{"Content-Type": {"application/x-tar"}}
+			if show == nil {
+				q.Query.Set("quiet", "1")
+			}
+			err = p.follow(cmd.Context(), q, show, nil)
 			if closed := end(); err == nil {
 				err = closed
-			}
-			for _, l := range loaded {
-				line := "Loaded image ID: " + l.Image.ID.String()
-				if l.Name != "" {
-					line = "Loaded image: " + l.Name
-				}
-				if werr := p.print(line); err == nil {
-					err = werr
-				}
 			}
 			return err
 		},
@@ -69,7 +64,8 @@ func (p *program) source(path, step string) (*os.File, error) {
 
 func importCommand(p *program) *cobra.Command {
 	var (
-		o        image.ImportOptions
+		changes  []string
+		message  string
 		platform platformFlag
 		quiet    bool
 	)
@@ -85,27 +81,22 @@ func importCommand(p *program) *cobra.Command {
 				return err
 			}
 			defer from.Close()
-			if platform.p != nil {
-				o.Platform = *platform.p
-			}
-			name := ""
+			q := client.Request{Method: http.MethodPost, Path: "/images/create", Body: readable(cmd.Context(), from)}
+			q.Query = platform.query(url.Values{"fromSrc": {"-"}, "message": {message}, "changes": changes})
+			q.Header = http.Header{"Content-Type": {"application/x-tar"}}
 			if len(args) == 2 {
-				name = args[1]
+				q.Query.Set("repo", args[1])
 			}
-			s, err := p.images(nil)
-			if err != nil {
+			id := ""
+			if err := p.follow(cmd.Context(), q, func(e progress.Event) { id = e.Action }, nil); err != nil {
 				return err
 			}
-			img, err := s.Import(cmd.Context(), readable(cmd.Context(), from), name, o)
-			if err != nil {
-				return err
-			}
-			return p.print(img.ID.String())
+			return p.printOthers(id)
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVarP(&o.Changes, "change", "c", nil, "a line of a Dockerfile for the image: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR")
-	f.StringVarP(&o.Message, "message", "m", "", "what the history of the image says")
+	f.StringArrayVarP(&changes, "change", "c", nil, "a line of a Dockerfile for the image: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR")
+	f.StringVarP(&message, "message", "m", "", "what the history of the image says")
 	f.Var(&platform, "platform", "what it was made for (default the host's)")
 	f.BoolVarP(&quiet, "quiet", "q", false, "nothing but the id is printed anyway")
 	refuseOthers(f, "import")

@@ -1,14 +1,20 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
 	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
-	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -57,11 +63,13 @@ func (p *program) login(ctx context.Context, server string, o *loginFlags) error
 	case !o.stdin && !terminal:
 		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "login %s: standard input is no terminal that could be asked", server), "--username NAME --password-stdin")
 	}
-	client, err := p.client(&o.remote)
+	set, err := p.credentials(o.authFile, false)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	if server, err = registryName(server); err != nil {
+		return err
+	}
 	if o.stdin {
 		password = readable(ctx, p.in)
 	} else {
@@ -76,25 +84,79 @@ func (p *program) login(ctx context.Context, server string, o *loginFlags) error
 		}
 		password = strings.NewReader(secret)
 	}
-	report, err := client.Login(ctx, server, o.username, password)
+	cred, err := credential.Read(password, o.username)
+	if err != nil {
+		return errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "login %s: %w", server, err), errdef.Hint(err))
+	}
+	done, err := p.tryLogin(ctx, server, cred, &o.remote)
 	if err != nil {
 		return err
 	}
-	return p.loggedIn(report)
-}
-
-func (p *program) loggedIn(r registry.LoginReport) error {
-	for _, w := range r.Warnings {
+	if done.IdentityToken != "" {
+		cred = credential.Credential{Username: cred.Username, IdentityToken: done.IdentityToken}
+	}
+	where, err := set.Store(ctx, server, cred)
+	if err != nil {
+		return errdef.Errorf(errdef.KindOf(err), "login %s: %w", server, err)
+	}
+	for _, w := range set.Warnings() {
 		p.warn(w)
 	}
+	return p.loggedIn(server, where, done)
+}
+
+// tryLogin has the engine try a password.
+func (p *program) tryLogin(ctx context.Context, server string, cred credential.Credential, r *remote) (*option.Login, error) {
+	c, err := p.engine()
+	if err != nil {
+		return nil, err
+	}
+	o, err := r.registry()
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(registry.AuthConfig{Username: cred.Username, Password: cred.Password, ServerAddress: server})
+	if err != nil {
+		return nil, err
+	}
+	q := client.Request{Method: http.MethodPost, Path: "/auth", Body: bytes.NewReader(data), Header: http.Header{"Content-Type": {"application/json"}}}
+	if err := registryHeader(q.Header, o); err != nil {
+		return nil, err
+	}
+	answer, err := c.Stream(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var out option.Login
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&out); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "answer to a login: %w", err)
+	}
+	return &out, nil
+}
+
+// registryName wants the name of a registry alone; "" and Docker's addresses of Docker Hub are docker.io.
+func registryName(domain string) (string, error) {
+	switch domain {
+	case "", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/":
+		return reference.DefaultDomain, nil
+	}
+	ref, err := reference.Parse(domain + "/x")
+	if err != nil || ref.Domain != domain {
+		return "", errdef.WithHint(errdef.Errorf(errdef.Invalid, "%q is no registry", domain), "give host or host:port, as in the names of images, without https:// and path")
+	}
+	return domain, nil
+}
+
+func (p *program) loggedIn(server, where string, r *option.Login) error {
 	if !r.Tried {
-		p.warn("registry " + r.Registry + " lets everybody look, and has not looked at the password")
+		p.warn("registry " + server + " lets everybody look, and has not looked at the password")
 	}
 	what := "password"
-	if r.Token {
+	if r.IdentityToken != "" {
 		what = "token"
 	}
-	if err := p.printOthers("The " + what + " for " + r.Registry + " is kept in " + r.Where); err != nil {
+	if err := p.printOthers("The " + what + " for " + server + " is kept in " + where); err != nil {
 		return err
 	}
 	return p.print("Login Succeeded")
@@ -178,11 +240,10 @@ func logoutCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use: "logout [OPTIONS] [SERVER]", Short: "Log out from a registry", Args: count(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := p.client(&r)
+			set, err := p.credentials(r.authFile, true)
 			if err != nil {
 				return err
 			}
-			defer client.Close()
 			servers := []string{reference.DefaultDomain}
 			if len(args) == 1 {
 				servers = args
@@ -193,7 +254,11 @@ func logoutCommand(p *program) *cobra.Command {
 				}
 			}
 			return each(cmd.Context(), servers, func(server string) error {
-				where, err := client.Logout(cmd.Context(), server)
+				server, err := registryName(server)
+				if err != nil {
+					return err
+				}
+				where, err := set.Erase(cmd.Context(), server)
 				if errdef.Is(err, errdef.NotFound) { // as Docker: said, and no error
 					p.say(err)
 					return nil

@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"errors"
 	"os"
-	"slices"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/spf13/cobra"
 )
 
@@ -24,36 +23,39 @@ func mountCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use: "mount [OPTIONS] [IMAGE...]", Short: "Show the files of images, read-only, and where", Args: count(0, -1), ValidArgsFunction: p.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.images(nil)
-			if err != nil {
-				return err
-			}
-			images, err := s.List()
+			c, err := p.engine()
 			if err != nil {
 				return err
 			}
 			if all {
-				for _, img := range images {
-					args = append(args, img.ID.String())
-				}
-			}
-			mounts := s.Mounts()
-			if len(args) > 0 || all {
-				mounts = nil
-				if err := each(cmd.Context(), args, func(name string) error {
-					m, err := s.Mount(cmd.Context(), name)
-					if err == nil {
-						mounts = append(mounts, m)
-					}
-					return mountHint(err)
-				}); err != nil {
+				images, err := p.listImages(cmd.Context(), &filters{})
+				if err != nil {
 					return err
 				}
+				for i := range images {
+					args = append(args, images[i].ID)
+				}
+			}
+			var mounts []option.ImageMount
+			if len(args) == 0 && !all {
+				if err := c.Get(cmd.Context(), ownImages+"/mounts", nil, &mounts); err != nil {
+					return err
+				}
+			}
+			if err := each(cmd.Context(), args, func(name string) error {
+				var m option.ImageMount
+				err := c.Post(cmd.Context(), ownImages+"/"+escape(name)+"/mount", nil, nil, &m)
+				if err == nil {
+					mounts = append(mounts, m)
+				}
+				return mountHint(err)
+			}); err != nil {
+				return err
 			}
 			if len(args) == 1 && text == "" && !all {
 				return p.print(mounts[0].Target)
 			}
-			return p.writeMounts(mounts, images, text)
+			return p.writeMounts(mounts, text)
 		},
 	}
 	c.Flags().BoolVarP(&all, "all", "a", false, "mount all images")
@@ -70,16 +72,14 @@ func mountHint(err error) error {
 }
 
 // writeMounts writes what is mounted where.
-func (p *program) writeMounts(mounts []image.Mount, images []*image.Image, text string) error {
+func (p *program) writeMounts(mounts []option.ImageMount, text string) error {
 	var rows []format.Row
 	for _, m := range mounts {
-		name := shortID(m.Image.String(), false)
-		if i := slices.IndexFunc(images, func(img *image.Image) bool { return img.ID == m.Image }); i >= 0 {
-			if tags := images[i].RepoTags(); len(tags) > 0 {
-				name = tags[0]
-			}
+		name := m.Name
+		if name == "" {
+			name = shortID(m.ID, false)
 		}
-		rows = append(rows, format.Row{"Name": name, "ID": m.Image.String(), "Path": m.Target})
+		rows = append(rows, format.Row{"Name": name, "ID": m.ID, "Path": m.Target})
 	}
 	return mountList.Write(p.stdout(), text, rows)
 }
@@ -92,21 +92,25 @@ func unmountCommand(p *program) *cobra.Command {
 			if !all && len(args) == 0 {
 				return errdef.WithHint(errdef.Errorf(errdef.Invalid, "image umount: wants IMAGE"), "or --all")
 			}
-			s, err := p.images(nil)
+			c, err := p.engine()
 			if err != nil {
 				return err
 			}
 			if all {
-				for _, m := range s.Mounts() {
-					args = append(args, m.Image.String())
+				var mounts []option.ImageMount
+				if err := c.Get(cmd.Context(), ownImages+"/mounts", nil, &mounts); err != nil {
+					return err
+				}
+				for _, m := range mounts {
+					args = append(args, m.ID)
 				}
 			}
 			return each(cmd.Context(), args, func(name string) error {
-				m, err := s.Unmount(name)
-				if err != nil {
+				var m option.ImageMount
+				if err := c.Post(cmd.Context(), ownImages+"/"+escape(name)+"/unmount", nil, nil, &m); err != nil {
 					return err
 				}
-				return errors.Join(p.print(m.Image.Encoded()))
+				return p.print(strings.TrimPrefix(m.ID, "sha256:"))
 			})
 		},
 	}

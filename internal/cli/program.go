@@ -15,7 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
-	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
+	"github.com/bulkhead-engine/bulkhead/internal/image/registry/endpoint"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/term"
 )
@@ -48,7 +48,12 @@ func (p *program) images(remote *remote) (*image.Service, error) {
 	}
 	o := image.Options{Root: root, InUse: func() (map[digest.Digest][]string, error) { return p.imagesInUse() }}
 	if remote != nil {
-		if o.Registry, err = remote.options(p); err != nil {
+		reach, err := remote.registry()
+		if err != nil {
+			return nil, err
+		}
+		o.Registry.Endpoints = endpoint.Options{Insecure: reach.Insecure, Mirrors: reach.Mirrors, CertDirs: reach.CertDirs, Notice: p.warn}
+		if o.Registry.Credentials, err = p.credentials(remote.authFile, true); err != nil {
 			return nil, err
 		}
 	}
@@ -96,15 +101,6 @@ func (p *program) credentials(authFile string, mustExist bool) (*credential.Set,
 	}})
 }
 
-// client reaches registries without opening images.
-func (p *program) client(remote *remote) (*registry.Client, error) {
-	o, err := remote.options(p)
-	if err != nil {
-		return nil, err
-	}
-	return registry.New(o)
-}
-
 // terminal reports whether output is shown to somebody.
 func (p *program) terminal() bool { return term.IsTerminal(int(p.out.f.Fd())) }
 
@@ -123,7 +119,7 @@ func (p *program) print(line string) error {
 func (p *program) printOthers(line string) error { return p.print(printable.Line(line)) }
 
 // progress returns what shows the progress of a command, and its end. Quiet, it is nil.
-func (p *program) progress(quiet bool) (show func(image.Progress), end func() error) {
+func (p *program) progress(quiet bool) (show func(progress.Event), end func() error) {
 	if quiet {
 		return nil, func() error { return nil }
 	}
@@ -139,7 +135,7 @@ func (p *program) progress(quiet bool) (show func(image.Progress), end func() er
 	}
 	d := progress.New(p.out, o)
 	p.display.Store(d)
-	return func(e image.Progress) { d.Show(progress.Event(e)) }, func() error {
+	return d.Show, func() error {
 		p.display.Store(nil)
 		return d.Close()
 	}

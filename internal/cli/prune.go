@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/moby/moby/api/types/image"
 	"github.com/spf13/cobra"
 )
 
@@ -33,15 +35,11 @@ func pruneCommand(p *program) *cobra.Command {
 					return err
 				}
 			}
-			s, err := p.images(nil)
+			r, err := p.pruneImages(cmd.Context(), all, &fs)
 			if err != nil {
 				return err
 			}
-			r, err := pruneImages(cmd.Context(), s, all, &fs)
-			if werr := p.writePruned(r); err == nil {
-				err = werr
-			}
-			return err
+			return p.writePruned(&r)
 		},
 	}
 	f := c.Flags()
@@ -51,33 +49,30 @@ func pruneCommand(p *program) *cobra.Command {
 	return c
 }
 
-// pruneImages removes images without a tag, or all that nobody uses. With a filter, contents that belong to no image stay as long as they are young: of them
-// nothing is known that could be filtered by.
-func pruneImages(ctx context.Context, s *image.Service, all bool, fs *filters) (image.Removed, error) {
-	match, err := fs.compile(s)
+// pruneImages removes images without a tag, or all that nobody uses.
+func (p *program) pruneImages(ctx context.Context, all bool, fs *filters) (image.PruneReport, error) {
+	var out image.PruneReport
+	c, err := p.engine()
 	if err != nil {
-		return image.Removed{}, err
+		return out, err
 	}
-	o := image.PruneOptions{All: true, Untouched: !fs.empty(), Match: func(img *image.Image) bool {
-		sum := summarize(s, img)
-		return (all || len(sum.RepoTags) == 0) && match(&sum)
-	}}
-	return s.Prune(ctx, o)
+	fs.add("dangling", strconv.FormatBool(!all))
+	return out, c.Post(ctx, "/images/prune", fs.query(url.Values{}), nil, &out)
 }
 
-func (p *program) writePruned(r image.Removed) error {
-	if len(r.Untagged)+len(r.Deleted) > 0 {
+func (p *program) writePruned(r *image.PruneReport) error {
+	if len(r.ImagesDeleted) > 0 {
 		if err := p.print("Deleted Images:"); err != nil {
 			return err
 		}
-		if err := p.writeRemoved(r, "untagged: ", "deleted: "); err != nil {
+		if err := p.writeRemoved(r.ImagesDeleted, "untagged: ", "deleted: "); err != nil {
 			return err
 		}
 		if err := p.print(""); err != nil {
 			return err
 		}
 	}
-	return p.print("Total reclaimed space: " + format.Bytes(r.Bytes))
+	return p.print("Total reclaimed space: " + format.Bytes(int64(r.SpaceReclaimed)))
 }
 
 // confirm asks. Whatever is not yes is no, the end of input included.

@@ -2,108 +2,91 @@ package cli
 
 import (
 	"context"
-	"slices"
+	"net/http"
+	"net/url"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
 	"github.com/spf13/cobra"
 )
 
+// A pushing is what to push, and how.
+type pushing struct {
+	remote     remote
+	platform   platformFlag
+	quiet, all bool
+	digestFile string
+}
+
 func pushCommand(p *program) *cobra.Command {
-	var (
-		r          remote
-		quiet, all bool
-		platform   platformFlag
-		digestFile string
-	)
+	var o pushing
 	c := &cobra.Command{
 		Use: "push [OPTIONS] NAME[:TAG]", Short: "Upload an image to its registry", Args: count(1, 1), ValidArgsFunction: p.completeImages,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.images(&r)
-			if err != nil {
-				return err
-			}
-			names := args
-			if all {
-				if names, err = localTags(s, args[0]); err != nil {
-					return err
-				}
-			}
-			if digestFile != "" && len(names) > 1 {
-				return errdef.Errorf(errdef.Invalid, "push %s: --digestfile holds one digest, and these are %d images", args[0], len(names))
-			}
-			return each(cmd.Context(), names, func(name string) error {
-				return p.push(cmd.Context(), s, name, image.PushOptions{Platform: platform.p}, pushOutput{quiet, digestFile})
-			})
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return p.push(cmd.Context(), args[0], &o) },
 	}
 	f := c.Flags()
-	f.BoolVarP(&quiet, "quiet", "q", false, "print only the names of what was pushed")
-	f.BoolVarP(&all, "all-tags", "a", false, "push every tag of the repository that is here")
-	f.Var(&platform, "platform", "push only this platform's image")
-	f.StringVar(&digestFile, "digestfile", "", "write the digest that the registry has now to this file")
-	r.register(f)
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the names of what was pushed")
+	f.BoolVarP(&o.all, "all-tags", "a", false, "push every tag of the repository that is here")
+	f.Var(&o.platform, "platform", "push only this platform's image")
+	f.StringVar(&o.digestFile, "digestfile", "", "write the digest that the registry has now to this file")
+	o.remote.register(f)
 	contentTrust(f)
 	refuseOthers(f, "push")
 	return c
 }
 
-type pushOutput struct {
-	quiet      bool
-	digestFile string
-}
-
-func (p *program) push(ctx context.Context, s *image.Service, name string, o image.PushOptions, out pushOutput) error {
+func (p *program) push(ctx context.Context, name string, o *pushing) error {
 	ref, err := reference.Parse(name)
 	if err != nil {
 		return err
 	}
-	show, end := p.progress(out.quiet)
-	o.Progress = show
-	pushed, err := s.Push(ctx, name, o)
+	q := client.Request{Method: http.MethodPost, Query: url.Values{}}
+	switch {
+	case !o.all && ref.Digest != "":
+		err := errdef.Errorf(errdef.Invalid, "push %q: a name with a digest is what content is found by, not where it is put", name)
+		return errdef.WithHint(err, "push "+ref.Repository()+":TAG")
+	case !o.all:
+		q.Query.Set("tag", ref.Tag)
+	case ref.Digest != "" || tagged(name, ref):
+		return errdef.WithHint(errdef.Errorf(errdef.Invalid, "push %q: --all-tags wants a repository, without tag and digest", name), "push --all-tags "+ref.Repository())
+	case o.digestFile != "":
+		return errdef.Errorf(errdef.Invalid, "push %s: --digestfile holds one digest, and --all-tags may be many images", name)
+	}
+	q.Path = imagePath(ref.Repository(), "/push")
+	if o.platform.text != "" {
+		q.Query.Set("platform", o.platform.text)
+	}
+	if q.Header, err = o.remote.headers(ctx, p, ref); err != nil {
+		return err
+	}
+	show, end := p.progress(o.quiet)
+	var pushed []option.Aux
+	err = p.follow(ctx, q, show, results(func(a option.Aux) error {
+		pushed = append(pushed, a)
+		return nil
+	}))
 	if closed := end(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		return err
+	for _, a := range pushed {
+		if werr := p.pushed(&a, o); err == nil {
+			err = werr
+		}
 	}
-	if out.digestFile != "" {
-		if err := atomicfile.Write(out.digestFile, []byte(pushed.Target.Digest), atomicfile.Options{Mode: 0o644}); err != nil {
+	return err
+}
+
+func (p *program) pushed(a *option.Aux, o *pushing) error {
+	if o.digestFile != "" {
+		if err := atomicfile.Write(o.digestFile, []byte(a.Digest), atomicfile.Options{Mode: 0o644}); err != nil {
 			return errdef.Errorf(errdef.KindOf(err), "--digestfile: %w", err)
 		}
 	}
-	if !out.quiet {
+	if !o.quiet {
 		return nil
 	}
-	return p.print(ref.String())
-}
-
-// localTags returns the names of a repository that are here.
-func localTags(s *image.Service, name string) ([]string, error) {
-	ref, err := reference.Parse(name)
-	if err != nil {
-		return nil, err
-	}
-	if ref.Digest != "" || tagged(name, ref) {
-		return nil, errdef.WithHint(errdef.Errorf(errdef.Invalid, "push %q: --all-tags wants a repository, without tag and digest", name), "push --all-tags "+ref.Repository())
-	}
-	images, err := s.List()
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, img := range images {
-		for _, n := range img.Names {
-			if r, err := reference.Parse(n); err == nil && r.Repository() == ref.Repository() && r.Tag != "" {
-				out = append(out, n)
-			}
-		}
-	}
-	if len(out) == 0 {
-		return nil, errdef.Errorf(errdef.NotFound, "push %s: there is no tag of it here", ref.Repository())
-	}
-	slices.Sort(out)
-	return out, nil
+	return p.print(a.Name)
 }

@@ -1,14 +1,20 @@
 package cli
 
 import (
+	"context"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
 	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
-	"github.com/bulkhead-engine/bulkhead/internal/image/registry"
-	"github.com/bulkhead-engine/bulkhead/internal/image/registry/endpoint"
+	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
+	"github.com/moby/moby/api/types/registry"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 )
@@ -40,11 +46,11 @@ func (r *remote) registerMirrors(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&r.mirrors, "mirror", nil, "ask a mirror before a registry: REGISTRY=[http://]HOST[:PORT][/PREFIX]")
 }
 
-// options are the flags as the registry client wants them.
-func (r *remote) options(p *program) (registry.Options, error) {
-	o := registry.Options{Endpoints: endpoint.Options{Insecure: r.insecure, Notice: p.warn}}
+// registry are the flags as they are sent to the engine.
+func (r *remote) registry() (*option.Registry, error) {
+	o := &option.Registry{Insecure: r.insecure}
 	var err error
-	if o.Endpoints.CertDirs, err = r.certDirs(); err != nil {
+	if o.CertDirs, err = r.certDirs(); err != nil {
 		return o, err
 	}
 	for _, m := range r.mirrors {
@@ -52,18 +58,77 @@ func (r *remote) options(p *program) (registry.Options, error) {
 		if !ok || domain == "" || host == "" {
 			return o, errdef.WithHint(errdef.Errorf(errdef.Invalid, "--mirror %q: it names no registry and mirror", m), "--mirror docker.io=mirror.example.org")
 		}
-		if o.Endpoints.Mirrors == nil {
-			o.Endpoints.Mirrors = map[string][]string{}
+		if o.Mirrors == nil {
+			o.Mirrors = map[string][]string{}
 		}
-		o.Endpoints.Mirrors[domain] = append(o.Endpoints.Mirrors[domain], host)
-	}
-	if o.Credentials, err = p.credentials(r.authFile, !r.writes); err != nil {
-		return o, err
-	}
-	for _, w := range o.Credentials.Warnings() {
-		p.warn(w)
+		o.Mirrors[domain] = append(o.Mirrors[domain], host)
 	}
 	return o, nil
+}
+
+// headers are what is sent along with a request about an image of a registry: the flags, and the credentials of the registry and of its mirrors. nil is without flags.
+func (r *remote) headers(ctx context.Context, p *program, ref reference.Reference) (http.Header, error) {
+	if r == nil {
+		r = &remote{}
+	}
+	o, err := r.registry()
+	if err != nil {
+		return nil, err
+	}
+	set, err := p.credentials(r.authFile, !r.writes)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range set.Warnings() {
+		p.warn(w)
+	}
+	h := http.Header{}
+	auth, err := lookup(ctx, set, ref.Domain, ref.Path)
+	if err != nil {
+		return nil, err
+	}
+	if auth != nil {
+		text, err := client.EncodeHeader(auth)
+		if err != nil {
+			return nil, err
+		}
+		h.Set(client.AuthHeader, text)
+	}
+	for _, m := range o.Mirrors[ref.Domain] {
+		host, path, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(m, "http://"), "https://"), "/")
+		auth, err := lookup(ctx, set, host, path)
+		if err != nil {
+			return nil, err
+		}
+		if auth != nil {
+			if o.Auths == nil {
+				o.Auths = map[string]registry.AuthConfig{}
+			}
+			o.Auths[host] = *auth
+		}
+	}
+	return h, registryHeader(h, o)
+}
+
+// registryHeader adds the flags, if there are any.
+func registryHeader(h http.Header, o *option.Registry) error {
+	if len(o.Insecure)+len(o.Mirrors)+len(o.CertDirs)+len(o.Auths) == 0 {
+		return nil
+	}
+	text, err := client.EncodeHeader(o)
+	if err == nil {
+		h.Set(client.RegistryHeader, text)
+	}
+	return err
+}
+
+// lookup returns the credential of a repository as the API has it, nil for none.
+func lookup(ctx context.Context, set *credential.Set, domain, path string) (*registry.AuthConfig, error) {
+	c, _, err := set.Lookup(ctx, domain, path)
+	if err != nil || c.Anonymous() {
+		return nil, err
+	}
+	return &registry.AuthConfig{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, ServerAddress: domain}, nil
 }
 
 // certDirs are those of --cert-dir, nil for the usual ones.
@@ -110,8 +175,19 @@ func (f *platformFlag) String() string { return f.text }
 func (f *platformFlag) Type() string   { return "OS[/ARCH[/VARIANT]]" }
 func (f *platformFlag) Set(s string) error {
 	p, err := platform(s)
-	f.text, f.p = s, p
+	f.text, f.p = "", p
+	if p != nil {
+		f.text = manifest.FormatPlatform(*p)
+	}
 	return err
+}
+
+// query adds the platform to the parameters of a request.
+func (f *platformFlag) query(q url.Values) url.Values {
+	if f.p != nil {
+		q.Set("platform", f.text)
+	}
+	return q
 }
 
 // contentTrust refuses Docker's flag.

@@ -1,15 +1,16 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/spf13/cobra"
 )
 
@@ -25,19 +26,7 @@ func saveCommand(p *program) *cobra.Command {
 			if path == "" && p.terminal() {
 				return errdef.WithHint(errdef.Errorf(errdef.Invalid, "save: an archive is nothing for a terminal"), "say -o FILE, or redirect")
 			}
-			s, err := p.images(nil)
-			if err != nil {
-				return err
-			}
-			for _, name := range args { // before a file is made
-				if _, err := s.Find(name, nil); err != nil {
-					return err
-				}
-			}
-			if path == "" {
-				return saveTo(cmd.Context(), s, args, p.out)
-			}
-			return saveFile(cmd.Context(), s, args, path)
+			return p.download(cmd.Context(), "save", path, client.Request{Method: http.MethodGet, Path: "/images/get", Query: url.Values{"names": args}})
 		},
 	}
 	f := c.Flags()
@@ -62,49 +51,75 @@ func (f *archiveFormat) Set(s string) error {
 	return nil
 }
 
-func saveTo(ctx context.Context, s *image.Service, names []string, w io.Writer) error {
-	b := bufio.NewWriterSize(w, 1<<20)
-	if err := s.Save(ctx, names, b); err != nil {
+// download writes an archive that the engine sends to a file, "": standard output. There is no file before the engine has found what it is asked for, and it takes the
+// place of an old one when it is whole. What is no regular file (a pipe, a device) is written to.
+func (p *program) download(ctx context.Context, step, path string, q client.Request) error {
+	c, err := p.engine()
+	if err != nil {
 		return err
 	}
-	if err := b.Flush(); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "save: write the archive: %w", err)
+	if path == "" {
+		return c.Download(ctx, q, func() (io.Writer, error) { return p.out, nil })
 	}
-	return nil
-}
-
-// saveFile writes to a new file that takes the place of the old one when it is whole. What is no regular file (a pipe, a device) is written to.
-func saveFile(ctx context.Context, s *image.Service, names []string, path string) error {
-	return writeFile("save", path, func(f *os.File) error { return saveTo(ctx, s, names, f) })
+	var f *newFile
+	err = c.Download(ctx, q, func() (io.Writer, error) {
+		var err error
+		f, err = create(step, path)
+		return f, err
+	})
+	if f == nil {
+		return err
+	}
+	return f.end(err)
 }
 
 // writeFile writes a file that is there whole or not at all; a device or a pipe is written as it is.
-func writeFile(step, path string, write func(*os.File) error) (err error) {
+func writeFile(step, path string, write func(*os.File) error) error {
+	f, err := create(step, path)
+	if err != nil {
+		return err
+	}
+	return f.end(write(f.File))
+}
+
+// A newFile is one that takes the place of another when it is whole.
+type newFile struct {
+	*os.File
+	step, path string // path "": a device or a pipe, which is written as it is
+}
+
+func create(step, path string) (*newFile, error) {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
-			return errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
+			return nil, errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
 		}
-		return errors.Join(write(f), f.Close())
+		return &newFile{f, step, ""}, nil
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
-		return errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
+		return nil, errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
+	return &newFile{f, step, path}, nil
+}
+
+// end puts the file in its place, if all went well, and takes it away else.
+func (f *newFile) end(err error) error {
+	if f.path == "" {
+		return errors.Join(err, f.Close())
+	}
+	if err == nil {
+		if err = errors.Join(f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+			err = errdef.Errorf(errdef.Unavailable, "%s: %w", f.step, err)
 		}
-	}()
-	if err := write(f); err != nil {
-		return err
 	}
-	if err := errors.Join(f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "%s: %w", step, err)
+	if err == nil {
+		if err = os.Rename(f.Name(), f.path); err == nil {
+			return nil
+		}
+		err = errdef.Errorf(errdef.Invalid, "%s: %w", f.step, err)
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return errdef.Errorf(errdef.Invalid, "%s: %w", step, err)
-	}
-	return nil
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+	return err
 }

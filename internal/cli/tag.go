@@ -1,13 +1,11 @@
 package cli
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
-	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
-	"github.com/bulkhead-engine/bulkhead/internal/image/reference"
-	"github.com/bulkhead-engine/bulkhead/internal/image/store"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/spf13/cobra"
 )
 
@@ -15,11 +13,11 @@ func tagCommand(p *program) *cobra.Command {
 	return &cobra.Command{
 		Use: "tag [OPTIONS] SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", Short: "Give an image one more name", Args: count(2, 2), ValidArgsFunction: p.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.images(nil)
+			c, err := p.engine()
 			if err != nil {
 				return err
 			}
-			return s.Tag(cmd.Context(), args[0], args[1])
+			return c.Post(cmd.Context(), imagePath(args[0], "/tag"), url.Values{"repo": {args[1]}}, nil, nil)
 		},
 	}
 }
@@ -32,13 +30,13 @@ func tagsCommand(p *program) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "tags [OPTIONS] NAME[:TAG]", Short: "Show what a name has stood for, and since when", Args: count(1, 1), ValidArgsFunction: p.completeImages,
-		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := p.images(nil)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := p.engine()
 			if err != nil {
 				return err
 			}
-			events, err := tagEvents(s, args[0])
-			if err != nil {
+			var events []option.NameEvent
+			if err := c.Get(cmd.Context(), ownImages+"/"+escape(args[0])+"/names", nil, &events); err != nil {
 				return err
 			}
 			var rows []format.Row
@@ -56,20 +54,10 @@ func tagsCommand(p *program) *cobra.Command {
 	return c
 }
 
+// ownImages is where the requests about images are that are ours alone.
+const ownImages = "/bulkhead/images"
+
 var tagsList = format.List{
 	Columns: []format.Column{{Field: "When", Header: "WHEN"}, {Field: "Action", Header: "ACTION"}, {Field: "ID", Header: "DIGEST"}, {Field: "Source", Header: "FROM"}},
 	Extra:   []format.Column{{Field: "WhenAt", Header: "WHEN"}, {Field: "Digest", Header: "DIGEST"}},
-}
-
-// tagEvents answers what happened to a name, the oldest first.
-func tagEvents(s *image.Service, name string) ([]store.Event, error) {
-	ref, err := reference.Parse(name)
-	if err != nil {
-		return nil, err
-	}
-	events, err := s.Store().History(ref.String())
-	if err == nil && len(events) == 0 {
-		err = errdef.WithHint(errdef.Errorf(errdef.NotFound, "tags %q: nothing has ever had this name here", name), "bulkhead images")
-	}
-	return events, err
 }

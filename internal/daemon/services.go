@@ -69,6 +69,9 @@ func (e *Engine) open() (server.Services, error) {
 	s := &e.services
 	s.images = sync.OnceValues(func() (*image.Service, error) {
 		lib, err := image.Open(image.Options{Root: e.o.Root, Unpacker: e.program("bulkhead-unpack"), InUse: func() (map[digest.Digest][]string, error) {
+			if _, err := os.Lstat(filepath.Join(e.o.Root, "containers")); os.IsNotExist(err) {
+				return nil, nil
+			}
 			c, err := s.containers()
 			if err != nil {
 				return nil, err

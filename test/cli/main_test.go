@@ -86,7 +86,7 @@ type result struct {
 
 // command makes a command of the engine. It is killed after a minute.
 func (e *engine) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program, append([]string{"--root", e.root}, args...)...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"--root", e.root, "--runroot", e.root + "-run"}, args...)...)
 	cmd.Env = e.env
 	cmd.Dir = e.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
