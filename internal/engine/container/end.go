@@ -267,5 +267,16 @@ func ParseSignal(s string) (unix.Signal, error) {
 	if sig := unix.SignalNum(name); sig != 0 {
 		return sig, nil
 	}
+	const least, most = 34, 64 // SIGRTMIN and SIGRTMAX of the C libraries, which keep the first two of the kernel's for themselves (signal(7))
+	for prefix, base := range map[string]int{"SIGRTMIN": least, "SIGRTMAX": most} {
+		rest, ok := strings.CutPrefix(name, prefix)
+		n, err := strconv.Atoi(rest)
+		if rest == "" {
+			err = nil
+		}
+		if ok && err == nil && base+n >= least && base+n <= most {
+			return unix.Signal(base + n), nil
+		}
+	}
 	return 0, errdef.Errorf(errdef.Invalid, "invalid signal: %s", s)
 }

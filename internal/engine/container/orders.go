@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/events"
@@ -19,6 +20,9 @@ func check(r *Record) error {
 	}
 	if _, err := healthCheck(&r.Config, &r.Host); err != nil {
 		return err
+	}
+	if _, err := ParseSignal(r.Config.StopSignal); err != nil && r.Config.StopSignal != "" {
+		return errdef.Errorf(errdef.Invalid, "stop-signal: %w", err)
 	}
 	_, err := logOf(r)
 	return err
