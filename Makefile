@@ -56,7 +56,7 @@ check: lint arch unit ## quick: no container is started as another user than you
 lint: ## gofmt, vet, gofumpt, staticcheck
 	@out=$$(gofmt -l $(SOURCES)); test -z "$$out" || { printf 'gofmt (make fmt):\n%s\n' "$$out"; exit 1; }
 	$(GO) vet ./...
-	GOARCH=arm64 $(GO) build ./internal/sandbox/forkexec ./internal/linux/sigpipe # their assembly
+	GOARCH=arm64 $(GO) build ./internal/sandbox/forkexec ./internal/linux/sigpipe ./internal/engine/pid1 # their assembly
 	@out=$$($(TOOL) gofumpt -l $(SOURCES)); test -z "$$out" || { printf 'gofumpt (make fmt):\n%s\n' "$$out"; exit 1; }
 	$(TOOL) staticcheck ./...
 

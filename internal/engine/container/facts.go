@@ -27,7 +27,7 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 	q.Facts = assemble.Facts{
 		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
 		Source: func(path string) bool { _, err := os.Lstat(path); return err == nil },
-		Files:  s.files(r),
+		Files:  s.files(r), Init: initPath,
 	}
 	if !s.rt.Rootless {
 		q.Facts.Nodes = filepath.Join(s.runDir(r.ID), control.DevicesDir)
@@ -74,6 +74,9 @@ func (s *Service) files(r *Record) []assemble.Point {
 		out = append(out, assemble.Point{
 			Type: mount.TypeBind, Source: filepath.Join(s.dir(r.ID), name), Destination: "/etc/" + name, Idmap: true, Flag: "/etc/" + name,
 		})
+	}
+	if wantsInit(r) {
+		out = append(out, s.initPoint())
 	}
 	return out
 }

@@ -186,7 +186,7 @@ func (s *Service) sources(c *Container, m idmap.Mapping) ([]source, error) {
 	}
 	var out []source
 	for _, p := range append(append([]assemble.Point{}, c.Points...), s.files(&c.Record)...) {
-		if p.Type == mount.TypeTmpfs {
+		if p.Type == mount.TypeTmpfs || p.Destination == initPath {
 			continue
 		}
 		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)

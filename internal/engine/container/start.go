@@ -171,6 +171,9 @@ func prepare(r *assemble.Result) error {
 
 // writeFiles writes /etc/hostname, /etc/hosts and /etc/resolv.conf. They belong to the container's root: a container may change its own.
 func (s *Service) writeFiles(c *Container) error {
+	if err := s.writeInit(&c.Record); err != nil {
+		return err
+	}
 	name := c.Config.Hostname
 	if name == "" {
 		name = c.ID[:12]
