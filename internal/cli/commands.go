@@ -43,6 +43,7 @@ func commands() []entry {
 		{[]string{"rmi"}, func(p *program) *cobra.Command { return removeCommand(p, "rmi") }},
 		{[]string{"run"}, func(p *program) *cobra.Command { return runCommand(p, true) }},
 		{[]string{"save"}, saveCommand},
+		{[]string{"seccomp"}, seccompCommand},
 		{[]string{"start"}, startCommand},
 		{[]string{"stop"}, stopCommand},
 		{[]string{"tag"}, tagCommand},
