@@ -16,7 +16,7 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/moby/profiles/seccomp v0.3.0 // indirect
+require github.com/moby/profiles/seccomp v0.3.0
 
 require (
 	github.com/cyphar/filepath-securejoin v0.5.1 // indirect

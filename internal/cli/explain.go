@@ -3,14 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
 	"github.com/bulkhead-engine/bulkhead/internal/cli/printable"
 	"github.com/bulkhead-engine/bulkhead/internal/cli/runflags"
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -53,15 +54,12 @@ func explainCommand(p *program) *cobra.Command {
 
 // explain gets the explanation of a container.
 func (p *program) explain(ctx context.Context, name string) (*explain.Explanation, error) {
-	images, err := p.images(nil)
+	c, err := p.engine()
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.containers(images)
-	if err != nil {
-		return nil, err
-	}
-	return s.Explain(ctx, name)
+	var e explain.Explanation
+	return &e, c.Get(ctx, "/bulkhead/containers/"+url.PathEscape(name)+"/explain", nil, &e)
 }
 
 // explainRun gets the explanation of what `run` would make of these arguments.
@@ -77,19 +75,21 @@ func (p *program) explainRun(ctx context.Context, args []string) (*explain.Expla
 	if err != nil {
 		return nil, err
 	}
-	images, err := p.images(nil)
+	return p.explainRequest(ctx, f.Name, q)
+}
+
+// explainRequest gets the explanation of a request.
+func (p *program) explainRequest(ctx context.Context, name string, q *runflags.Request) (*explain.Explanation, error) {
+	c, err := p.engine()
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.containers(images)
-	if err != nil {
-		return nil, err
+	query := url.Values{}
+	if name != "" {
+		query.Set("name", name)
 	}
-	img, err := images.Find(q.Image, nil)
-	if err != nil {
-		return nil, errdef.WithHint(err, "explain fetches nothing: bulkhead pull "+q.Image)
-	}
-	return s.ExplainRequest(ctx, container.Request{Name: f.Name, Image: img, Ref: q.Image, Config: q.Config, Host: q.Host})
+	var e explain.Explanation
+	return &e, c.Post(ctx, "/bulkhead/explain", query, container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}, &e)
 }
 
 // printExplanation writes an explanation for people.

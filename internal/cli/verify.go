@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/format"
@@ -44,11 +45,12 @@ func verifyCommand(p *program) *cobra.Command {
 
 // verify gets the report of a container.
 func (p *program) verify(ctx context.Context, name string) (*verify.Report, error) {
-	s, err := p.containers(nil)
+	c, err := p.engine()
 	if err != nil {
 		return nil, err
 	}
-	return s.Verify(ctx, name)
+	var r verify.Report
+	return &r, c.Get(ctx, "/bulkhead/containers/"+url.PathEscape(name)+"/verify", nil, &r)
 }
 
 // printVerify writes a report for people: what differs, what nobody can tell, and how much is as it was declared.

@@ -30,7 +30,7 @@ type Server struct {
 // New makes a server.
 func New(s Services, o Options) *Server {
 	srv := &Server{Services: s, o: o}
-	for _, group := range [][]route{systemRoutes, containerRoutes, execRoutes, imageRoutes, volumeRoutes} {
+	for _, group := range [][]route{systemRoutes, containerRoutes, execRoutes, imageRoutes, volumeRoutes, confinementRoutes} {
 		srv.routes = append(srv.routes, group...)
 	}
 	return srv

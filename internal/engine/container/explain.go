@@ -9,6 +9,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
@@ -79,6 +80,21 @@ func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Expla
 	root := os.NewFile(uintptr(fd), "root")
 	defer root.Close()
 	return s.explain(ctx, r, &q.Image.Config, root)
+}
+
+// ExplainCreate is ExplainRequest for a request of the Engine API.
+func (s API) ExplainCreate(ctx context.Context, o option.Create) (*explain.Explanation, error) {
+	if err := checkNetworking(&o.Host, &o.Networking); err != nil {
+		return nil, err
+	}
+	img, err := s.o.Images.Find(o.Config.Image, o.Platform)
+	if errdef.Is(err, errdef.NotFound) {
+		return nil, errdef.WithHint(errdef.Errorf(errdef.NotFound, "no such image: %s", withTag(o.Config.Image)), "explain fetches nothing: bulkhead pull "+o.Config.Image)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ExplainRequest(ctx, Request{Name: o.Name, Image: img, Ref: o.Config.Image, Config: o.Config, Host: o.Host})
 }
 
 // nextRange is the range of ids that the next container would get.

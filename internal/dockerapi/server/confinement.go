@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/verify"
+)
+
+// Confinement is what containers answer besides, if they can: what confines them, and whether it does.
+type Confinement interface {
+	// Verify compares a running container with what it was started with.
+	Verify(ctx context.Context, name string) (*verify.Report, error)
+	// Explain tells what confines a container, ExplainCreate what would confine one that is not made.
+	Explain(ctx context.Context, name string) (*explain.Explanation, error)
+	ExplainCreate(ctx context.Context, o option.Create) (*explain.Explanation, error)
+}
+
+var confinementRoutes = []route{
+	{http.MethodGet, "/bulkhead/containers/{name}/verify", (*Server).containerVerify},
+	{http.MethodGet, "/bulkhead/containers/{name}/explain", (*Server).containerExplain},
+	{http.MethodPost, "/bulkhead/explain", (*Server).explain},
+}
+
+// confinement returns the service, opened if it must be.
+func (s *Server) confinement() (Confinement, error) {
+	c := s.Containers
+	if c == nil && s.OpenContainers != nil {
+		var err error
+		if c, err = s.OpenContainers(); err != nil {
+			return nil, err
+		}
+	}
+	if asked, ok := c.(Confinement); ok {
+		return asked, nil
+	}
+	return nil, errdef.Errorf(errdef.Unsupported, "verify, explain: this engine has no such service")
+}
+
+func (s *Server) containerVerify(r *request) error {
+	c, err := s.confinement()
+	if err != nil {
+		return err
+	}
+	report, err := c.Verify(r.Context(), r.value("name"))
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, report)
+}
+
+func (s *Server) containerExplain(r *request) error {
+	c, err := s.confinement()
+	if err != nil {
+		return err
+	}
+	e, err := c.Explain(r.Context(), r.value("name"))
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, e)
+}
+
+// explain takes the body of a creation.
+func (s *Server) explain(r *request) error {
+	c, err := s.confinement()
+	if err != nil {
+		return err
+	}
+	var q createRequest
+	if err := r.body(&q, false); err != nil {
+		return err
+	}
+	o, err := q.option(r.ours())
+	if err != nil {
+		return err
+	}
+	o.Name = strings.TrimPrefix(r.query("name"), "/")
+	if o.Platform, err = platform(r.query("platform")); err != nil {
+		return err
+	}
+	e, err := c.ExplainCreate(r.Context(), o)
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, e)
+}
