@@ -31,7 +31,7 @@ func (s API) Create(ctx context.Context, o option.Create) (api.CreateResponse, e
 	if err != nil {
 		return none, err
 	}
-	r, err := s.Service.Create(ctx, Request{Name: o.Name, Image: img, Ref: o.Config.Image, Config: o.Config, Host: o.Host})
+	r, err := s.Service.Create(ctx, Request{Name: o.Name, Image: img, Ref: o.Config.Image, Config: o.Config, Host: o.Host, Secrets: o.Secrets})
 	if err != nil {
 		return none, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/defaults"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	api "github.com/moby/moby/api/types/container"
@@ -24,11 +25,12 @@ const ranges = 4096
 
 // A Request is what a container is asked to be.
 type Request struct {
-	Name   string // "": made up
-	Image  *image.Image
-	Ref    string // of the image, as the caller wrote it
-	Config api.Config
-	Host   api.HostConfig
+	Name    string // "": made up
+	Image   *image.Image
+	Ref     string // of the image, as the caller wrote it
+	Config  api.Config
+	Host    api.HostConfig
+	Secrets []option.Secret
 }
 
 func sortByTime(list []*Container) {
@@ -48,6 +50,9 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 	r := &Record{
 		ID: newID(), Name: q.Name, Created: time.Now().UTC(), Image: q.Image.ID, Chain: q.Image.Chain(), Ref: q.Ref, Config: config, Host: q.Host, Points: points,
 	}
+	if r.Secrets, err = checkSecrets(q.Secrets); err != nil {
+		return nil, err
+	}
 	if err := check(r); err != nil {
 		return nil, err
 	}
@@ -61,7 +66,8 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 	if err := s.take("names", r.Name, r.ID); err != nil {
 		return nil, errdef.WithHint(err, "remove or rename that container, or choose another name")
 	}
-	if err := s.make(ctx, r); err != nil {
+	if err := s.make(ctx, r, q.Secrets); err != nil {
+		_ = os.RemoveAll(s.secretsOf(r.ID))
 		s.drop("names", r.Name, r.ID)
 		s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
 		_ = os.RemoveAll(s.dir(r.ID) + ".new")
@@ -73,8 +79,11 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 }
 
 // make makes the directory under another name, and renames it when it is whole.
-func (s *Service) make(ctx context.Context, r *Record) error {
+func (s *Service) make(ctx context.Context, r *Record, secrets []option.Secret) error {
 	if err := s.takeRange(r); err != nil {
+		return err
+	}
+	if err := s.writeSecrets(r, secrets); err != nil {
 		return err
 	}
 	dir := s.dir(r.ID) + ".new"

@@ -246,7 +246,7 @@ func (s *Service) erase(r *Record) error {
 	}
 	s.drop("names", r.Name, r.ID)
 	s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
-	for _, dir := range []string{trash, s.runDir(r.ID)} {
+	for _, dir := range []string{trash, s.runDir(r.ID), s.secretsOf(r.ID)} {
 		if err := os.RemoveAll(dir); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
 		}

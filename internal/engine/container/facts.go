@@ -23,7 +23,7 @@ const (
 
 // assemble makes a container's configuration. root is a descriptor of the image's files, nil before there is one.
 func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os.File) (*assemble.Result, error) {
-	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: r.Points}
+	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.points(r)}
 	q.Facts = assemble.Facts{
 		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
 		Source: func(path string) bool { _, err := os.Lstat(path); return err == nil },

@@ -40,7 +40,7 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 	}
 	if c.Host.AutoRemove {
 		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
-			s.claimPath("names", c.Name), s.claimPath("ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID),
+			s.claimPath("names", c.Name), s.claimPath("ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID), s.secretsOf(c.ID),
 		}
 	}
 	var err error

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/go-digest"
@@ -32,6 +33,7 @@ type Record struct {
 	Points  []assemble.Point
 	Range   uint32 // number of the range of user ids
 	Weaker  []assemble.Weakening
+	Secrets []option.Secret // without their data
 }
 
 func (s *Service) dir(id string) string    { return filepath.Join(s.o.Root, "containers", id) }

@@ -135,6 +135,9 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 	if err != nil {
 		return err
 	}
+	if err := s.addSecrets(&c.Record, result.Spec); err != nil {
+		return err
+	}
 	if err := prepare(result); err != nil {
 		return err
 	}
@@ -171,6 +174,9 @@ func prepare(r *assemble.Result) error {
 
 // writeFiles writes /etc/hostname, /etc/hosts and /etc/resolv.conf. They belong to the container's root: a container may change its own.
 func (s *Service) writeFiles(c *Container) error {
+	if err := s.lookSecrets(&c.Record); err != nil {
+		return err
+	}
 	if err := s.writeInit(&c.Record); err != nil {
 		return err
 	}

@@ -50,6 +50,29 @@ func (s *Service) Sweep() error {
 			return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 		}
 	}
+	return s.sweepSecrets(makers)
+}
+
+// sweepSecrets removes the secrets of containers that are not there and that nobody is making.
+func (s *Service) sweepSecrets(makers map[string]bool) error {
+	entries, err := os.ReadDir(filepath.Join(s.o.Run, "secrets"))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "secrets: %w", err)
+	}
+	for _, e := range entries {
+		if _, err := os.Lstat(s.dir(e.Name())); err == nil || makers[e.Name()] {
+			continue
+		}
+		if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < time.Minute { // it may have been made since we looked
+			continue
+		}
+		if err := os.RemoveAll(s.secretsOf(e.Name())); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "secrets: %w", err)
+		}
+	}
 	return nil
 }
 
