@@ -107,6 +107,7 @@ func (b *box) logged(want string) {
 // stops stops the container, which must end by itself, as the image's signal says, with status 0.
 func (b *box) stops() {
 	b.t.Helper()
+	b.verified()
 	begin := time.Now()
 	b.ok("stop", "-t", "60", b.name)
 	if took := time.Since(begin); took > 50*time.Second {
