@@ -79,7 +79,7 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if err := s.bundle(ctx, c, root, len(clients)); err != nil {
 		return err
 	}
-	return s.monitor(ctx, c, append([]*os.File{root, use.File(), lock}, clients...))
+	return s.teach(ctx, c, s.monitor(ctx, c, append([]*os.File{root, use.File(), lock}, clients...)))
 }
 
 // lock serialises those who start or remove a container. The lock lasts until the last descriptor of this open file is closed, a monitor's included.

@@ -63,15 +63,21 @@ type Step struct {
 
 // New makes an explanation.
 func New(in *Input) *Explanation {
-	o := &origins{in: in, level: in.Result.Options.Level, spec: in.Result.Spec, base: defaults.Spec(in.Result.Options.Level, in.Facts), reasons: map[string]string{}}
-	for _, e := range defaults.Explain(o.level) {
-		o.reasons[e.Kind+" "+e.Value] = e.Reason
-	}
-	o.all()
+	o := compare(in)
 	out := &Explanation{ID: in.ID, Name: in.Name, Image: in.Image, Level: o.level.String(), Weaker: []Weaker{}, Settings: o.list}
 	for _, w := range in.Result.Weaker {
 		out.Weaker = append(out.Weaker, Weaker{"--" + w.Flag, w.What})
 	}
 	out.Parts = o.parts()
 	return out
+}
+
+// compare finds all settings.
+func compare(in *Input) *origins {
+	o := &origins{in: in, level: in.Result.Options.Level, spec: in.Result.Spec, base: defaults.Spec(in.Result.Options.Level, in.Facts), reasons: map[string]string{}}
+	for _, e := range defaults.Explain(o.level) {
+		o.reasons[e.Kind+" "+e.Value] = e.Reason
+	}
+	o.all()
+	return o
 }

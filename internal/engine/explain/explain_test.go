@@ -103,3 +103,46 @@ func TestParts(t *testing.T) {
 		}
 	}
 }
+
+// TestLayer: a failed step is told by the setting that it belongs to.
+func TestLayer(t *testing.T) {
+	in := func() *Input {
+		h := container.HostConfig{Tmpfs: map[string]string{"/t": "nr_inodes=9"}}
+		e := ofImage()
+		config, err := assemble.Merge(container.Config{}, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		points, err := assemble.Points(&config, &h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range points {
+			points[i].Source = "/volumes/x"
+		}
+		facts := defaults.Host{NoFile: 1024, CPUs: 2, UIDs: defaults.Range(0), GIDs: defaults.Range(0)}
+		r, err := assemble.Spec(&assemble.Request{ID: "0123456789abcdef", Config: config, Host: h, Points: points, Facts: assemble.Facts{Host: facts, Cgroup: "/c"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Input{Config: config, Host: h, Points: points, ImageConfig: e, Facts: facts, Result: r}
+	}()
+	for text, want := range map[string]string{
+		"proc on /proc: step 40 fsconfig($fs4): operation not permitted":                              "mount /proc: proc (nosuid,noexec,nodev) of level hardened",
+		"option nr_inodes=9: step 4 fsconfig(): invalid argument":                                     `mount /t: tmpfs (noexec,nosuid,nodev,nr_inodes=9) of --tmpfs "/t"`,
+		"option mode=1777: step 4 fsconfig(): invalid argument":                                       "mount /dev/shm: tmpfs (nosuid,noexec,nodev,mode=1777,size=65536k) of level hardened",
+		"process.rlimits: step 2 prlimit64(0, RLIMIT_CORE, {1, 1}, 0): operation not permitted":       "rlimit core 1:1 of level hardened",
+		"linux.resources.pids.limit: write \"5\" to pids.max: permission denied":                      "the limit pids 2048 of level hardened",
+		"linux.resources.blockIO.throttleReadBpsDevice[0]: no such device":                            "the limit blockIO.throttleReadBpsDevice of --device-read-bps",
+		"exec: \"nothing\": executable file not found in $PATH":                                       "",
+		"linux.resources.hugepageLimits[0].limit: hugetlb.2MB.limit_in_bytes does not exist: no such": "",
+	} {
+		got := ""
+		if p, ok := Layer(in, text); ok {
+			got = p.What + " of " + p.Origin
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -78,7 +78,7 @@ func (o *origins) parts() []Part {
 	var out []Part
 	current := Part{What: "preparation", Origin: "runtime"}
 	for _, s := range o.in.Steps {
-		next, ok := o.part(s.Why)
+		next, ok := o.part(s.Why, s.Call)
 		if !ok {
 			next = current
 		}
@@ -93,7 +93,7 @@ func (o *origins) parts() []Part {
 }
 
 // part finds what a step is for.
-func (o *origins) part(why string) (Part, bool) {
+func (o *origins) part(why, call string) (Part, bool) {
 	if p, ok := o.mountPart(why); ok {
 		return p, true
 	}
@@ -104,7 +104,7 @@ func (o *origins) part(why string) (Part, bool) {
 		if r.kind == "" {
 			return Part{What: r.what, Origin: "runtime"}, true
 		}
-		return o.setting(r.kind, why), true
+		return o.setting(r.kind, why, call), true
 	}
 	return Part{}, false
 }
@@ -134,7 +134,7 @@ func (o *origins) mountPart(why string) (Part, bool) {
 }
 
 // setting finds the setting of a kind that a reason names, or all of the kind together.
-func (o *origins) setting(kind, why string) Part {
+func (o *origins) setting(kind, why, call string) Part {
 	var all []*Setting
 	for i := range o.list {
 		s := &o.list[i]
@@ -143,6 +143,9 @@ func (o *origins) setting(kind, why string) Part {
 		}
 		all = append(all, s)
 		name, _, _ := strings.Cut(s.What, "=")
+		if word, _, _ := strings.Cut(s.What, " "); kind == "rlimit" && strings.Contains(call, "RLIMIT_"+strings.ToUpper(word)) {
+			return Part{kind + " " + s.What, s.Origin, s.Reason, nil}
+		}
 		if kind == "mask" || kind == "read-only" || kind == "sysctl" {
 			if word := why[strings.LastIndexAny(why, " ")+1:]; path.Clean(word) == path.Clean(name) || why == "linux.sysctl."+name {
 				return Part{kind + " " + s.What, s.Origin, s.Reason, nil}

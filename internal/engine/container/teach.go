@@ -1,0 +1,28 @@
+package container
+
+import (
+	"context"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+)
+
+// teach says of a start that failed in one of the runtime's steps which layer of the container that was, and which flag, level or image asked for it.
+func (s *Service) teach(ctx context.Context, c *Container, err error) error {
+	if err == nil {
+		return nil
+	}
+	result, failed := s.assemble(ctx, &c.Record, "/", nil)
+	if failed != nil {
+		return err
+	}
+	part, ok := explain.Layer(&explain.Input{Config: c.Config, Host: c.Host, Points: c.Points, Facts: host(&c.Record), Result: result}, err.Error())
+	if !ok || part.Origin == "runtime" || part.Origin == "" {
+		return err
+	}
+	hint := "this was for " + part.What + ", from " + part.Origin
+	if own := errdef.Hint(err); own != "" {
+		hint = own + "; " + hint
+	}
+	return errdef.WithHint(err, hint)
+}
