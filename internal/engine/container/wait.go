@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"slices"
@@ -71,25 +72,31 @@ func (p *coming) drop(id string, f *os.File) bool {
 // any more. It returns when the monitor has answered.
 func (s *Service) ask(ctx context.Context, id string, q control.Request, ready func()) (*control.Conn, error) {
 	for {
-		if control.Alive(s.runDir(id)) {
-			conn, err := control.Open(ctx, s.runDir(id))
-			if err == nil {
-				ready()
-				return answered(ctx, conn, q)
+		c, err := s.get(id)
+		if err != nil {
+			return nil, err
+		}
+		if !c.Alive {
+			if conn, err := s.await(ctx, id, q, ready); conn != nil || err != nil {
+				return conn, err
 			}
-			if ctx.Err() != nil {
-				return nil, err
-			}
-			if c, gerr := s.get(id); gerr != nil || !c.Alive { // it is ending: the next one then
-				return nil, errdef.Errorf(errdef.Unavailable, "container %s ends: %w", id[:12], err)
-			}
-			time.Sleep(firstLook) // it is being born
 			continue
 		}
-		conn, err := s.await(ctx, id, q, ready)
-		if conn != nil || err != nil {
-			return conn, err
+		conn, err := control.Open(ctx, s.runDir(id))
+		if err == nil {
+			ready()
+			var answer *control.Conn
+			if answer, err = answered(ctx, conn, q); err == nil {
+				return answer, nil
+			}
 		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		if c, gerr := s.get(id); gerr != nil || !c.Alive && q.Op == "wait" { // it has ended meanwhile, and the state says how
+			return nil, errdef.Errorf(errdef.Unavailable, "container %s ends: %w", id[:12], errors.Join(err, gerr))
+		}
+		time.Sleep(firstLook) // it is being born, or ends
 	}
 }
 
@@ -146,16 +153,20 @@ func (s *Service) await(ctx context.Context, id string, q control.Request, ready
 		if !s.exists(id) {
 			err = errdef.Errorf(errdef.NotFound, "no such container: %s", id)
 		}
-		if err == nil && !control.Alive(s.runDir(id)) {
-			continue
-		}
-		if s.coming.drop(id, theirs) {
-			cancel()
-			if r := <-done; r.conn != nil {
-				_ = r.conn.Close()
+		if err == nil {
+			if c, gerr := s.get(id); gerr == nil && !c.Alive {
+				continue
 			}
-			return nil, err
 		}
+		if !s.coming.drop(id, theirs) { // this process starts it
+			r := <-done
+			return r.conn, r.err
+		}
+		cancel()
+		if r := <-done; r.conn != nil {
+			_ = r.conn.Close()
+		}
+		return nil, err
 	}
 }
 
