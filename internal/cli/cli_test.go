@@ -80,8 +80,16 @@ func TestOneCommandIsBuilt(t *testing.T) {
 func TestEveryCommand(t *testing.T) {
 	p := &program{}
 	root := p.root(nil)
-	for _, c := range slices.Concat(root.Commands(), p.root([]string{"image"}).Commands()[0].Commands()) {
-		if c.Short == "" || c.Args == nil && c.Name() != "image" || c.Name() != "image" && !strings.Contains(c.Use, "[OPTIONS]") {
+	var all []*cobra.Command
+	for _, c := range root.Commands() {
+		if more := p.root([]string{c.Name()}).Commands()[0].Commands(); len(more) > 0 && c.Args == nil { // a group
+			all = append(all, more...)
+			continue
+		}
+		all = append(all, c)
+	}
+	for _, c := range all {
+		if c.Short == "" || c.Args == nil || !strings.Contains(c.Use, "[OPTIONS]") {
 			t.Errorf("%s: %q %q", c.Name(), c.Use, c.Short)
 		}
 		for _, f := range allFlags(c) {
@@ -190,6 +198,24 @@ func TestColumnsOfTables(t *testing.T) {
 		var b bytes.Buffer
 		if err := l.Write(format.Out{Writer: &b}, "", nil); err != nil || strings.Count(b.String(), "\n") != 1 {
 			t.Errorf("%s: %q %v", name, b.String(), err)
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	for s, want := range map[string]time.Time{
+		"24h": now.Add(-24 * time.Hour), "10m": now.Add(-10 * time.Minute), "2026-01-31T13:00:00Z": time.Date(2026, 1, 31, 13, 0, 0, 0, time.UTC),
+		"2026-01-31": time.Date(2026, 1, 31, 0, 0, 0, 0, time.Local), "2026-01-31T13:05": time.Date(2026, 1, 31, 13, 5, 0, 0, time.Local), "1769817600": time.Unix(1769817600, 0),
+		"1769817600.5": time.Unix(1769817600, 5e8),
+	} {
+		if got, err := parseTime(s, now); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v %v, want %v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "soon", "-1", "1e300", "2026-13-01", "NaN"} {
+		if got, err := parseTime(s, now); !errdef.Is(err, errdef.Invalid) {
+			t.Errorf("%q: %v %v", s, got, err)
 		}
 	}
 }

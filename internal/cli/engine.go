@@ -22,6 +22,15 @@ func (p *program) engine() (*client.Client, error) {
 	if p.api != nil {
 		return p.api, nil
 	}
+	there, err := p.global.target()
+	if err != nil {
+		return nil, &statusError{exitUsage, err}
+	}
+	if there != nil {
+		p.debug("engine at " + there.Address)
+		p.api = client.New(client.Options{Dial: there.Dial, Prefix: there.Prefix, Product: Version})
+		return p.api, nil
+	}
 	root, err := p.global.engineRoot()
 	if err != nil {
 		return nil, err

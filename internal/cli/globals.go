@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bulkhead-engine/bulkhead/internal/cli/host"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/spf13/pflag"
 )
@@ -48,6 +49,10 @@ type globals struct {
 	root, runRoot, config string
 	level                 level
 	debug                 bool
+
+	host, context, ca, cert, key string
+	tls, verify                  bool
+	flags                        *pflag.FlagSet // those before the command
 }
 
 // withValue are the global flags whose value is the next word.
@@ -69,18 +74,48 @@ func (g *globals) register(flags *pflag.FlagSet) {
 func (g *globals) registerRoot(flags *pflag.FlagSet) {
 	flags.VarP(&g.level, "log", "l", "the same as --log-level")
 	flags.Lookup("log").Hidden = true
-	server := refusedFlag{reason: "this command is its own engine and speaks to no server yet", hint: "run it on the host that is meant, as with ssh HOST bulkhead ..."}
-	for _, name := range []string{"context", "tlscacert", "tlscert", "tlskey"} {
-		short := ""
-		if name == "context" {
-			short = "c"
-		}
-		refuse(flags, name, short, server)
+	flags.StringVarP(&g.host, "host", "H", "", "engine to speak to, instead of one in this process: unix://, tcp://, ssh:// (default $BULKHEAD_HOST)")
+	flags.StringVarP(&g.context, "context", "c", "", "the same, by the name of one of Docker's contexts (default $BULKHEAD_CONTEXT)")
+	flags.BoolVar(&g.tls, "tls", false, "speak TLS to it")
+	flags.BoolVar(&g.verify, "tlsverify", false, "the same; --tlsverify=false takes any certificate")
+	flags.StringVar(&g.ca, "tlscacert", "", "certificates that vouch for it (default ca.pem of --config)")
+	flags.StringVar(&g.cert, "tlscert", "", "certificate to show it (default cert.pem of --config)")
+	flags.StringVar(&g.key, "tlskey", "", "key of that (default key.pem of --config)")
+	g.flags = flags
+}
+
+// target is the engine that the flags and variables name, nil for the one in this process. DOCKER_HOST is another program's: it is not looked at.
+func (g *globals) target() (*host.Target, error) {
+	changed := func(name string) bool { return g.flags != nil && g.flags.Changed(name) }
+	o := host.Options{
+		Host: g.host, Context: g.context, TLS: g.tls || changed("tlsverify") || g.ca != "" || g.cert != "" || g.key != "", SkipVerify: changed("tlsverify") && !g.verify,
+		CA: g.ca, Cert: g.cert, Key: g.key, Config: g.dockerConfig(),
 	}
-	refuse(flags, "host", "H", server)
-	server.boolean = true
-	refuse(flags, "tls", "", server)
-	refuse(flags, "tlsverify", "", server)
+	local := g.root != "" || g.runRoot != ""
+	if local && (o.Host != "" || o.Context != "") {
+		err := errdef.Errorf(errdef.Invalid, "--root and --runroot: the engine that --host or --context names has its own")
+		return nil, errdef.WithHint(err, "leave them away")
+	}
+	if o.Host == "" && o.Context == "" && !local {
+		if o.Host = os.Getenv("BULKHEAD_HOST"); o.Host == "" {
+			o.Context = os.Getenv("BULKHEAD_CONTEXT")
+		}
+	}
+	return host.Find(o)
+}
+
+// dockerConfig is the directory of Docker's configuration, "" if there is none.
+func (g *globals) dockerConfig() string {
+	dir := g.config
+	if dir == "" {
+		dir = os.Getenv("DOCKER_CONFIG")
+	}
+	if dir == "" {
+		if home, err := os.UserHomeDir(); err == nil {
+			dir = filepath.Join(home, ".docker")
+		}
+	}
+	return dir
 }
 
 // check completes the flags when all are read.
@@ -115,4 +150,21 @@ func (g *globals) engineRoot() (string, error) {
 		return "", errdef.WithHint(errdef.Errorf(errdef.Invalid, "directory of the engine: there is no HOME"), "say --root DIR")
 	}
 	return filepath.Join(home, ".local", "share", "bulkhead"), nil
+}
+
+// engineRun returns where the engine keeps what does not outlive the machine.
+func (g *globals) engineRun() (string, error) {
+	switch dir := os.Getenv("XDG_RUNTIME_DIR"); {
+	case g.runRoot != "":
+		abs, err := filepath.Abs(g.runRoot)
+		if err != nil {
+			return "", errdef.Errorf(errdef.Invalid, "--runroot %q: %w", g.runRoot, err)
+		}
+		return abs, nil
+	case os.Geteuid() == 0:
+		return "/run/bulkhead", nil
+	case filepath.IsAbs(dir):
+		return filepath.Join(dir, "bulkhead"), nil
+	}
+	return "", errdef.WithHint(errdef.Errorf(errdef.Invalid, "run directory of the engine: there is no XDG_RUNTIME_DIR"), "say --runroot DIR")
 }

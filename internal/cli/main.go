@@ -58,8 +58,9 @@ func Main(args []string, open Opener) int {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	defer signals(cancel)()
 	p := &program{open: open, in: os.Stdin, out: &output{f: os.Stdout, broken: func() { cancel(errReader) }}, errs: os.Stderr}
+	defer p.signals(cancel)()
+	defer p.restoreTerminal()
 	err := p.execute(ctx, args[1:])
 	return p.end(ctx, errors.Join(err, p.close()))
 }
@@ -69,29 +70,35 @@ type signalError struct{ syscall.Signal }
 
 func (e signalError) Error() string { return "interrupted: " + e.String() }
 
-// signals lets SIGINT and SIGTERM cancel the work; a second one, or patience, ends the program as it stands: what it leaves is found by the next command. SIGPIPE
-// must not kill while a pull has files and a worker open; writing tells of it.
-func signals(cancel context.CancelCauseFunc) (stop func()) {
-	got := make(chan os.Signal, 2)
+// signals lets SIGINT and SIGTERM cancel the work; a second one, or patience, ends the program as it stands: what it leaves is found by the next command. While signals
+// are passed on to a container (terminal.go), only the third is meant for this program. SIGPIPE must not kill while a pull has files and a worker open; writing tells of it.
+func (p *program) signals(cancel context.CancelCauseFunc) (stop func()) {
+	got := make(chan os.Signal, 4)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		select {
-		case <-done:
-			return
-		case s := <-got:
-			cancel(signalError{s.(syscall.Signal)})
-			timer := time.NewTimer(patience)
-			defer timer.Stop()
+		var end <-chan time.Time
+		for n := 1; ; {
 			select {
 			case <-done:
-			case s = <-got:
-				os.Exit(128 + int(s.(syscall.Signal)))
-			case <-timer.C:
-				os.Exit(128 + int(s.(syscall.Signal)))
+				return
+			case <-end:
+				p.abandon(syscall.SIGTERM)
+			case s := <-got:
+				switch passed := p.passing.Load(); {
+				case passed && n < 3:
+				case n > 1:
+					p.abandon(s.(syscall.Signal))
+				default:
+					cancel(signalError{s.(syscall.Signal)})
+					timer := time.NewTimer(patience)
+					defer timer.Stop()
+					end = timer.C
+				}
+				n++
 			}
 		}
 	}()
@@ -100,6 +107,12 @@ func signals(cancel context.CancelCauseFunc) (stop func()) {
 		close(done)
 		<-ended
 	}
+}
+
+// abandon ends the program where it stands.
+func (p *program) abandon(s syscall.Signal) {
+	p.restoreTerminal()
+	os.Exit(128 + int(s))
 }
 
 // end says what went wrong and returns the exit status.

@@ -13,10 +13,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/cli/progress"
 	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/credential"
-	"github.com/bulkhead-engine/bulkhead/internal/image/registry/endpoint"
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/term"
 )
 
@@ -33,33 +30,10 @@ type program struct {
 	args    []string // after the program's name
 	global  globals
 	began   time.Time
-	service *image.Service                   // nil until a command asks for images
 	display atomic.Pointer[progress.Display] // nil: nothing is moving
-}
 
-// images opens the images. Registries are reached as remote says; nil is for commands that reach none.
-func (p *program) images(remote *remote) (*image.Service, error) {
-	if p.service != nil {
-		return p.service, nil
-	}
-	root, err := p.global.engineRoot()
-	if err != nil {
-		return nil, err
-	}
-	o := image.Options{Root: root, InUse: func() (map[digest.Digest][]string, error) { return p.imagesInUse() }}
-	if remote != nil {
-		reach, err := remote.registry()
-		if err != nil {
-			return nil, err
-		}
-		o.Registry.Endpoints = endpoint.Options{Insecure: reach.Insecure, Mirrors: reach.Mirrors, CertDirs: reach.CertDirs, Notice: p.warn}
-		if o.Registry.Credentials, err = p.credentials(remote.authFile, true); err != nil {
-			return nil, err
-		}
-	}
-	p.debug("images below " + root)
-	p.service, err = image.Open(o)
-	return p.service, err
+	passing atomic.Bool            // signals go to a container
+	restore atomic.Pointer[func()] // gives the terminal back
 }
 
 // close gives back what was opened.
@@ -67,17 +41,10 @@ func (p *program) close() error {
 	if p.api != nil {
 		p.api.Close()
 	}
-	if p.inside != nil {
-		if err := p.inside.Close(); err != nil {
-			return err
-		}
-	}
-	if p.service == nil {
+	if p.inside == nil {
 		return nil
 	}
-	s := p.service
-	p.service = nil
-	return s.Close()
+	return p.inside.Close()
 }
 
 // credentials are those of --authfile, or where Docker and Podman keep them; --config stands for DOCKER_CONFIG. A file that is named
@@ -166,4 +133,12 @@ func each(ctx context.Context, args []string, f func(string) error) error {
 		}
 	}
 	return joined(failed)
+}
+
+// control writes what moves the cursor of a terminal.
+func (p *program) control(sequence string) error {
+	if _, err := io.WriteString(p.out, sequence); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "write standard output: %w", err)
+	}
+	return nil
 }

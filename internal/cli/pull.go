@@ -76,11 +76,6 @@ func pullCommand(p *program) *cobra.Command {
 	return c
 }
 
-// pull brings an image here for a command that is about to use it. What it says goes to standard error.
-func (p *program) pull(ctx context.Context, ref, platform string, quiet bool) error {
-	return p.pullWith(ctx, ref, pulling{platform: platform, quiet: quiet, aside: true})
-}
-
 // pullWith brings one image here, or all of a repository.
 func (p *program) pullWith(ctx context.Context, name string, o pulling) error {
 	ref, err := reference.Parse(name)

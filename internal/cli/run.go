@@ -4,21 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
+	"net/url"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/bulkhead-engine/bulkhead/internal/cli/runflags"
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/image"
-	"github.com/bulkhead-engine/bulkhead/internal/image/manifest"
-	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 // Exit statuses of `run`, Docker's.
@@ -37,7 +32,7 @@ func runCommand(p *program, start bool) *cobra.Command {
 		use, short = "run", "Create a container and run it"
 	}
 	c := &cobra.Command{
-		Use: use + " [OPTIONS] IMAGE [COMMAND] [ARG...]", Short: short, Args: count(1, -1), ValidArgsFunction: p.completeImages,
+		Use: use + " [OPTIONS] IMAGE [COMMAND] [ARG...]", Short: short, Args: count(1, -1), ValidArgsFunction: p.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.run(cmd.Context(), &f, &r, args, start); err != nil {
 				return asEngine(err)
@@ -49,13 +44,12 @@ func runCommand(p *program, start bool) *cobra.Command {
 	f.Register(c.Flags())
 	r.register(c.Flags())
 	if start {
-		c.Flags().BoolVarP(&f.Detach, "detach", "d", false, "leave it in the background and print its id")
-		c.Flags().BoolVar(&f.SigProxy, "sig-proxy", true, "pass signals on to the program")
+		f.RegisterRun(c.Flags())
 	}
 	for _, no := range runflags.Refusals() {
-		boolean := no.Name == "publish-all" || no.Name == "explain" || no.Name == "disable-content-trust"
-		refuse(c.Flags(), no.Name, no.Short, refusedFlag{reason: no.Why, boolean: boolean})
+		refuse(c.Flags(), no.Name, no.Short, refusedFlag{reason: no.Why, hint: no.Hint, boolean: no.Boolean, allow: no.Allow})
 	}
+	p.completeRun(c)
 	return c
 }
 
@@ -73,84 +67,116 @@ func (p *program) run(ctx context.Context, f *runflags.Flags, r *remote, args []
 	if err != nil {
 		return err
 	}
-	if f.TTY && !f.Detach && start && f.Interactive && !term.IsTerminal(int(p.in.Fd())) {
-		return errdef.Errorf(errdef.Invalid, "the input device is not a TTY")
+	s := session{remove: q.Host.AutoRemove, proxy: f.SigProxy, sized: true}
+	if s.written, s.keys, err = p.detachKeys(f.DetachKeys); err != nil {
+		return err
 	}
-	if f.Detach && len(f.Attach) > 0 {
+	c := &q.Config
+	switch {
+	case f.Detach && len(f.Attach) > 0:
 		return errdef.Errorf(errdef.Invalid, "conflicting options: -a and -d")
-	}
-	images, err := p.images(r)
-	if err != nil {
-		return err
-	}
-	s, err := p.containers(images)
-	if err != nil {
-		return err
-	}
-	img, err := p.imageFor(ctx, images, f, q.Image)
-	if err != nil {
-		return err
-	}
-	q.Config.StdinOnce = f.Interactive && !f.Detach
-	if f.TTY {
-		if w, h, err := term.GetSize(int(p.out.f.Fd())); err == nil {
-			q.Host.ConsoleSize = [2]uint{uint(h), uint(w)}
+	case f.Detach:
+		c.AttachStdin, c.AttachStdout, c.AttachStderr, c.StdinOnce = false, false, false, false
+	case start:
+		if err := p.checkTerminal(c.AttachStdin, c.Tty); err != nil {
+			return err
 		}
 	}
-	rec, err := s.Create(ctx, container.Request{Name: f.Name, Image: img, Ref: q.Image, Config: q.Config, Host: q.Host})
+	if c.Tty {
+		h, w := p.size()
+		q.Host.ConsoleSize = [2]uint{uint(h), uint(w)}
+	}
+	api, err := p.engine()
 	if err != nil {
 		return err
 	}
-	for _, w := range rec.Weaker {
-		p.warn("--" + w.Flag + " gives up " + w.What)
+	if s.id, err = p.create(ctx, api, f, q, pulling{remote: r, platform: f.Platform, quiet: f.Quiet, aside: true}); err != nil {
+		return err
 	}
-	if err := writeID(f.CIDFile, rec.ID); err != nil {
-		return errors.Join(err, s.Remove(ctx, rec.ID, container.RemoveOptions{}))
-	}
-	if !start {
-		return p.print(rec.ID)
-	}
-	if f.Detach {
-		if err := s.Start(ctx, rec.ID, nil); err != nil {
-			return p.startFailed(ctx, s, rec, err)
+	switch {
+	case !start:
+		return p.print(s.id)
+	case !c.AttachStdin && !c.AttachStdout && !c.AttachStderr:
+		if err := api.Post(ctx, containerPath(s.id, "start"), nil, nil, nil); err != nil {
+			return p.startFailed(ctx, api, &s, err)
 		}
-		return p.print(rec.ID)
+		return p.print(s.id)
 	}
-	return p.foreground(ctx, s, rec, f)
+	s.tty, s.stdin, s.stdout, s.err = c.Tty, c.AttachStdin, c.AttachStdout, c.AttachStderr
+	return p.foreground(ctx, api, &s)
 }
 
-// imageFor returns the image, pulled if the policy says so. What a pull says goes to standard error: the output is the program's.
-func (p *program) imageFor(ctx context.Context, images *image.Service, f *runflags.Flags, name string) (*image.Image, error) {
-	policy, err := image.ParsePolicy(f.Pull)
+// create makes the container, pulling its image if the policy says so, and tells of what is weaker than the default.
+func (p *program) create(ctx context.Context, api *client.Client, f *runflags.Flags, q *runflags.Request, pulls pulling) (id string, err error) {
+	if f.CIDFile != "" {
+		if _, err := os.Lstat(f.CIDFile); err == nil {
+			err := errdef.Errorf(errdef.Exists, "--cidfile %q: the file is there already", f.CIDFile)
+			return "", errdef.WithHint(err, "remove the file, or name another")
+		}
+	}
+	if err := p.pullFirst(ctx, api, f.Pull, q.Image, pulls); err != nil {
+		return "", err
+	}
+	query := url.Values{}
+	for name, value := range map[string]string{"name": f.Name, "platform": f.Platform} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	var answer container.CreateResponse
+	err = api.Post(ctx, "/containers/create", query, q.Body(), &answer)
+	if errdef.Is(err, errdef.NotFound) && f.Pull == "missing" && !p.hasImage(ctx, api, q.Image) {
+		if !f.Quiet {
+			p.line("Unable to find image '" + q.Image + "' locally")
+		}
+		if err := p.pullWith(ctx, q.Image, pulls); err != nil {
+			return "", err
+		}
+		err = api.Post(ctx, "/containers/create", query, q.Body(), &answer)
+	}
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	o := image.PullOptions{Policy: policy}
-	if f.Platform != "" {
-		platform, err := manifest.ParsePlatform(f.Platform)
-		if err != nil {
-			return nil, err
+	for _, w := range answer.Warnings {
+		p.warn(w)
+	}
+	if err := writeID(f.CIDFile, answer.ID); err != nil {
+		return "", errors.Join(err, p.discard(ctx, api, answer.ID))
+	}
+	return answer.ID, nil
+}
+
+// pullFirst pulls where the policy says so before anything is looked for.
+func (p *program) pullFirst(ctx context.Context, api *client.Client, policy, image string, pulls pulling) error {
+	switch policy {
+	case "always":
+		return p.pullWith(ctx, image, pulls)
+	case "newer":
+		err := p.pullWith(ctx, image, pulls)
+		if err != nil && ctx.Err() == nil && p.hasImage(ctx, api, image) {
+			p.warn(err.Error() + "; the image that is here is used")
+			return nil
 		}
-		o.Platform = &platform
+		return err
+	case "missing", "never":
+		return nil
 	}
-	img, err := images.Find(name, o.Platform)
-	if err == nil && (policy == image.Missing || policy == image.Never) {
-		return img, nil
+	err := errdef.Errorf(errdef.Invalid, "--pull %.32q: there is no such policy", policy)
+	return errdef.WithHint(err, "always, missing, never, newer")
+}
+
+// hasImage reports whether the engine has an image.
+func (p *program) hasImage(ctx context.Context, api *client.Client, name string) bool {
+	return !errdef.Is(api.Get(ctx, imagePath(name, "/json"), nil, nil), errdef.NotFound)
+}
+
+// discard removes a container that was made a moment ago.
+func (p *program) discard(ctx context.Context, api *client.Client, id string) error {
+	err := api.Delete(context.WithoutCancel(ctx), containerPath(id, ""), url.Values{"force": {"1"}, "v": {"1"}}, nil)
+	if errdef.Is(err, errdef.NotFound) || errdef.Is(err, errdef.Conflict) { // it is gone, or going
+		return nil
 	}
-	if err != nil && !errdef.Is(err, errdef.NotFound) {
-		return nil, err
-	}
-	if err != nil && policy == image.Missing && !f.Quiet {
-		p.line("Unable to find image '" + name + "' locally")
-	}
-	if !f.Quiet {
-		o.Progress = func(e image.Progress) {
-			if e.Total == 0 {
-				p.line(strings.TrimPrefix(e.ID+": "+e.Action, ": "))
-			}
-		}
-	}
-	return images.Pull(ctx, name, o)
+	return err
 }
 
 // writeID writes --cidfile, which must not be there.
@@ -166,127 +192,14 @@ func writeID(path, id string) error {
 	return errors.Join(err, file.Close())
 }
 
-// startFailed removes what --rm promised to remove, and gives the error Docker's exit status.
-func (p *program) startFailed(ctx context.Context, s *container.Service, rec *container.Record, err error) error {
-	status := exitEngine
+// programStatus is the exit status for a program that could not be started. Another engine tells why in words only.
+func programStatus(err error) int {
+	text := err.Error()
 	switch {
-	case errdef.Is(err, errdef.NotFound):
-		status = exitNotFound
-	case errdef.Is(err, errdef.Denied):
-		status = exitNotExecutable
+	case errdef.Is(err, errdef.NotFound), strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
+		return exitNotFound
+	case errdef.Is(err, errdef.Denied), strings.Contains(text, syscall.EACCES.Error()), strings.Contains(text, syscall.EISDIR.Error()):
+		return exitNotExecutable
 	}
-	if rec.Host.AutoRemove {
-		if e := s.Remove(ctx, rec.ID, container.RemoveOptions{Force: true}); e != nil {
-			p.warn(e.Error())
-		}
-	}
-	return &statusError{status, err}
-}
-
-// foreground starts a container with its streams here, and ends with its exit status.
-func (p *program) foreground(ctx context.Context, s *container.Service, rec *container.Record, f *runflags.Flags) error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return errdef.Errorf(errdef.Unavailable, "socketpair: %w", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
-	conn, err := net.FileConn(ours)
-	_ = ours.Close()
-	if err != nil {
-		_ = theirs.Close()
-		return errdef.Errorf(errdef.Internal, "socketpair: %w", err)
-	}
-	defer conn.Close()
-	restore, err := p.raw(rec.Config.Tty && f.Interactive)
-	if err != nil {
-		_ = theirs.Close()
-		return err
-	}
-	defer restore()
-	copied := make(chan error, 1)
-	go func() { copied <- p.carry(conn, f.Interactive) }()
-	err = s.Start(ctx, rec.ID, theirs)
-	_ = theirs.Close() // else the monitor's end would not be the end of the output
-	if err != nil {
-		restore()
-		return p.startFailed(ctx, s, rec, err)
-	}
-	stop := p.forward(s, rec, f.SigProxy)
-	defer stop()
-	code, err := s.Wait(context.WithoutCancel(ctx), rec.ID)
-	if err != nil {
-		return err
-	}
-	if err := <-copied; err != nil {
-		p.debug("streams: " + err.Error())
-	}
-	if rec.Host.AutoRemove {
-		if err := s.WaitRemoved(context.WithoutCancel(ctx), rec.ID); err != nil {
-			p.warn(err.Error())
-		}
-	}
-	if code != 0 {
-		return &statusError{status: code}
-	}
-	return nil
-}
-
-// carry attaches to a container over a connection until its output ends.
-func (p *program) carry(conn net.Conn, stdin bool) error {
-	c, err := control.Ask(conn, control.Request{Op: "attach", Stdin: stdin})
-	if err != nil {
-		return err
-	}
-	if stdin {
-		go func() {
-			_, _ = io.Copy(conn, p.in)
-			if u, ok := conn.(*net.UnixConn); ok {
-				_ = u.CloseWrite()
-			}
-		}()
-	}
-	return c.Copy(p.out, p.errs)
-}
-
-// raw sets the caller's terminal so that the program's alone decides what keys mean.
-func (p *program) raw(on bool) (restore func(), err error) {
-	fd := int(p.in.Fd())
-	if !on || !term.IsTerminal(fd) {
-		return func() {}, nil
-	}
-	old, err := term.MakeRaw(fd)
-	if err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "terminal: %w", err)
-	}
-	return func() { _ = term.Restore(fd, old) }, nil
-}
-
-// forward passes signals on to the program, and the terminal's size, until stop is called.
-func (p *program) forward(s *container.Service, rec *container.Record, proxy bool) (stop func()) {
-	got := make(chan os.Signal, 16)
-	if proxy && !rec.Config.Tty {
-		signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	}
-	if rec.Config.Tty {
-		signal.Notify(got, syscall.SIGWINCH)
-	}
-	done := make(chan struct{})
-	ctx := context.Background()
-	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case sig := <-got:
-				if sig == syscall.SIGWINCH {
-					if w, h, err := term.GetSize(int(p.out.f.Fd())); err == nil {
-						_ = s.Resize(ctx, rec.ID, uint16(h), uint16(w))
-					}
-					continue
-				}
-				_ = s.Kill(ctx, rec.ID, sig.(syscall.Signal))
-			}
-		}
-	}()
-	return func() { signal.Stop(got); close(done) }
+	return exitEngine
 }

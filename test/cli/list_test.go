@@ -103,7 +103,7 @@ func TestCLIInspect(t *testing.T) {
 			t.Errorf("%s: %q, want %q", format, got, want+"\n")
 		}
 	}
-	r := e.fails(1, []string{"inspect", "box", "nosuch", "nor:this"}, `bulkhead: image "nosuch": it is not here`, "hint: bulkhead pull nosuch", `"nor:this"`)
+	r := e.fails(1, []string{"inspect", "box", "nosuch", "nor:this"}, `bulkhead: no such container, image or volume: "nosuch"`, `"nor:this"`)
 	if !strings.Contains(r.out, id) {
 		t.Errorf("what there is was not shown: %s", r.out)
 	}
@@ -112,8 +112,11 @@ func TestCLIInspect(t *testing.T) {
 	}
 	e.fails(64, []string{"inspect", "-f", "{{", "box"}, "unclosed action")
 	e.fails(1, []string{"inspect", "-f", "{{.Nope}}", "box"}, "can't evaluate field Nope")
-	e.fails(1, []string{"inspect", "--type", "container", "box"}, "there are only images yet")
-	e.fails(125, []string{"inspect", "-s", "box"}, "--size")
+	e.fails(1, []string{"image", "inspect", "nosuch"}, `bulkhead: image "nosuch": it is not here`, "hint: bulkhead pull nosuch")
+	e.fails(1, []string{"inspect", "--type", "container", "box"}, "no such container: box")
+	e.fails(1, []string{"inspect", "--type", "thing", "box"}, "there is no such type", "hint: container, image, volume")
+	e.fails(125, []string{"image", "inspect", "-s", "box"}, "unknown flag -s")
+	e.ok("inspect", "-s", "box")
 	e.ok("inspect", "--type", "image", "box")
 }
 

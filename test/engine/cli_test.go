@@ -171,7 +171,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"--publish":          {[]string{"run", "-p", "80:80", "busybox"}, 125},
 		"did you mean --rm?": {[]string{"run", "--rmm", "busybox"}, 125},
-		"it is not here":     {[]string{"run", "--pull", "never", "absent"}, 125},
+		"no such image":      {[]string{"run", "--pull", "never", "absent"}, 125},
 		"no-such":            {[]string{"run", "--rm", "busybox", "no-such"}, 127},
 		"/etc/passwd":        {[]string{"run", "--rm", "busybox", "/etc/passwd"}, 126},
 		"unknown capability": {[]string{"run", "--cap-add", "ROOT", "busybox", "true"}, 125},

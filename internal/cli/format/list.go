@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"slices"
 	"strings"
@@ -21,8 +22,36 @@ type Out struct {
 // A Column is a field of the rows and what stands above it in a table.
 type Column struct{ Field, Header string }
 
-// A Row is what is known of one thing, by field.
+// A Row is what is known of one thing, by field. A template sees the keys as fields, and the method.
 type Row map[string]any
+
+// Label is one of the labels, for templates: {{.Label "KEY"}}. In the head of a table it is the last word of the key.
+func (r Row) Label(key string) string {
+	if l, ok := r["Labels"].(Labels); ok {
+		return l[key]
+	}
+	_, head := r["Labels"]
+	if !head {
+		return ""
+	}
+	return strings.NewReplacer("-", " ", "_", " ").Replace(key[strings.LastIndexByte(key, '.')+1:])
+}
+
+// Labels are labels in a row: as text and in JSON they are Docker's list with commas.
+type Labels map[string]string
+
+// String is the list.
+func (l Labels) String() string {
+	var out []string
+	for k, v := range l {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}
+
+// MarshalJSON is json.Marshaler's.
+func (l Labels) MarshalJSON() ([]byte, error) { return json.Marshal(l.String()) }
 
 // A List is how rows are written.
 type List struct {
@@ -47,7 +76,7 @@ func (l List) Write(out Out, format string, rows []Row) error {
 	}
 	values := make([]any, len(rows))
 	for i, r := range rows {
-		values[i] = map[string]any(r)
+		values[i] = r
 	}
 	return l.explain(execute(out, t, values))
 }
@@ -89,11 +118,15 @@ func (l List) table(out Out, rows []Row) error {
 
 // cell is a value in a table.
 func cell(v any) string {
-	s, ok := v.(string)
-	if !ok {
-		s = toJSON(v)
+	switch s := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return printable.Line(s)
+	case Labels:
+		return printable.Line(s.String())
 	}
-	return printable.Line(s)
+	return printable.Line(toJSON(v))
 }
 
 func (l List) templateTable(out Out, text string, rows []Row) error {
@@ -106,7 +139,7 @@ func (l List) templateTable(out Out, text string, rows []Row) error {
 		return errdef.Errorf(errdef.Internal, "template: %w", err)
 	}
 	header.Funcs(headerFunctions())
-	headers := map[string]any{}
+	headers := Row{}
 	for _, c := range slices.Concat(l.Columns, l.Extra) {
 		headers[c.Field] = c.Header
 	}
@@ -117,10 +150,17 @@ func (l List) templateTable(out Out, text string, rows []Row) error {
 	}
 	values := make([]any, len(rows))
 	for i, r := range rows {
-		clean := map[string]any{}
+		clean := Row{}
 		for k, v := range r {
-			if s, ok := v.(string); ok {
+			switch s := v.(type) {
+			case string:
 				v = printable.Line(s)
+			case Labels:
+				l := Labels{}
+				for key, value := range s {
+					l[printable.Line(key)] = printable.Line(value)
+				}
+				v = l
 			}
 			clean[k] = v
 		}

@@ -101,6 +101,38 @@ func toJSON(v any) string {
 	return string(printable.JSON(bytes.TrimRight(b.Bytes(), "\n")))
 }
 
+// Inspected is something that was asked for: its JSON as it came, and the same in a Go type.
+type Inspected struct {
+	Raw   json.RawMessage
+	Value any
+}
+
+// Inspections writes what inspect got from an engine: with "" and json the JSON as it came, in an array, else by the template, which sees Go's fields and, where
+// these do not do, those of the JSON.
+func Inspections(out Out, format string, list []Inspected) error {
+	if format == "" || format == "json" {
+		raw := []json.RawMessage{}
+		for _, i := range list {
+			raw = append(raw, i.Raw)
+		}
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if format == "" {
+			e.SetIndent("", "    ")
+		}
+		if err := e.Encode(raw); err != nil {
+			return errdef.Errorf(errdef.Internal, "encode output: %w", err)
+		}
+		return write(out, printable.JSON(b.Bytes()))
+	}
+	values := make([]any, len(list))
+	for i := range list {
+		values[i] = list[i].Value
+	}
+	return byTemplate(out, format, values, func(i int) ([]byte, error) { return list[i].Raw, nil })
+}
+
 // Values writes what inspect found: with "" as one array of JSON, with json a line of it each, else by the template, which sees Go's fields and, where these do
 // not do, those of the JSON.
 func Values(out Out, format string, values []any) error {
@@ -120,6 +152,11 @@ func Values(out Out, format string, values []any) error {
 	if format == "json" {
 		format = "{{json .}}"
 	}
+	return byTemplate(out, format, values, func(i int) ([]byte, error) { return json.Marshal(values[i]) })
+}
+
+// byTemplate writes values by a template, from their JSON where Go's fields do not do.
+func byTemplate(out Out, format string, values []any, jsonOf func(int) ([]byte, error)) error {
 	t, err := Parse(format)
 	if err != nil {
 		return err
@@ -129,8 +166,8 @@ func Values(out Out, format string, values []any) error {
 		return execute(out, t, values)
 	}
 	raw := make([]any, len(values))
-	for i, v := range values {
-		data, err := json.Marshal(v)
+	for i := range values {
+		data, err := jsonOf(i)
 		if err == nil {
 			err = json.Unmarshal(data, &raw[i])
 		}

@@ -27,6 +27,16 @@ func Digits(n int64, digits int) string {
 	return text + units[unit:unit+1] + "B"
 }
 
+// Binary writes a size in powers of 1024, with four digits, as Docker does for memory.
+func Binary(n float64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	at := 0
+	for n >= 1024 && at < len(units)-1 {
+		n, at = n/1024, at+1
+	}
+	return strconv.FormatFloat(n, 'g', 4, 64) + units[at]
+}
+
 // Duration writes how long something took or is ago, as Docker does.
 func Duration(d time.Duration) string {
 	count := func(n int, unit string) string { return strconv.Itoa(n) + " " + unit }

@@ -1,24 +1,20 @@
 package runflags
 
 import (
-	"bufio"
-	"encoding/csv"
-	"math/big"
+	"bytes"
+	"encoding/json"
 	"net/netip"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/docker/go-units"
-	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 )
-
-// maxFile bounds what is read on the side of the client, in bytes.
-const maxFile = 4 << 20
 
 // A Request is what a line asks for.
 type Request struct {
@@ -27,14 +23,22 @@ type Request struct {
 	Host   container.HostConfig
 }
 
+// Body is what is sent to create the container.
+func (q *Request) Body() *container.CreateRequest {
+	return &container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}
+}
+
 // Request returns what the flags and the words after them ask for: the image, and the command.
 func (f *Flags) Request(args []string) (*Request, error) {
 	if len(args) == 0 {
 		return nil, errdef.Errorf(errdef.Invalid, "requires at least 1 argument: the image")
 	}
 	q := &Request{Image: args[0]}
-	q.Config.Cmd, q.Config.Image = args[1:], args[0]
-	for _, step := range []func(*Request) error{f.program, f.isolation, f.files, f.limits, f.blkio, f.rest} {
+	q.Config.Image = args[0]
+	if len(args) > 1 {
+		q.Config.Cmd = args[1:]
+	}
+	for _, step := range []func(*Request) error{f.program, f.streams, f.isolation, f.devicesAndOptions, f.files, f.amounts, f.names, f.logging, f.health} {
 		if err := step(q); err != nil {
 			return nil, err
 		}
@@ -51,12 +55,15 @@ func (f *Flags) program(q *Request) error {
 	c := &q.Config
 	c.Tty, c.OpenStdin, c.User, c.WorkingDir, c.Hostname, c.Domainname, c.StopSignal = f.TTY, f.Interactive, f.user, f.workdir, f.hostname, f.domainname, f.stopSignal
 	if f.set.Changed("entrypoint") {
-		c.Entrypoint = []string{f.entrypoint}
+		c.Entrypoint = entrypoint(f.entrypoint)
 	}
 	if f.set.Changed("stop-timeout") {
 		c.StopTimeout = &f.stopTimeout
 	}
-	q.Host.AutoRemove, q.Host.GroupAdd = f.Remove, f.groupAdd
+	q.Host.AutoRemove, q.Host.GroupAdd, q.Host.ContainerIDFile = f.Remove, f.groupAdd, f.CIDFile
+	if slices.Contains(f.groupAdd, "keep-groups") {
+		return errdef.Errorf(errdef.Unsupported, "--group-add keep-groups: the caller's groups are the host's, and mean nothing inside")
+	}
 	if f.set.Changed("init") {
 		q.Host.Init = &f.init
 	}
@@ -69,115 +76,75 @@ func (f *Flags) program(q *Request) error {
 		q.Host.Umask = &mask
 	}
 	var err error
-	if c.Env, err = f.variables(); err != nil {
+	if c.Env, err = Variables(f.envFile, f.env); err != nil {
 		return err
 	}
 	if c.Labels, err = f.labelled(); err != nil {
 		return err
 	}
-	name, most, limited := strings.Cut(f.restart, ":")
-	q.Host.RestartPolicy.Name = container.RestartPolicyMode(name)
-	if limited {
-		if q.Host.RestartPolicy.MaximumRetryCount, err = strconv.Atoi(most); err != nil {
-			return bad("restart", f.restart, "maximum retry count must be an integer")
-		}
+	if q.Host.RestartPolicy, err = f.limits.restartPolicy(); err != nil {
+		return err
+	}
+	if f.Remove && !q.Host.RestartPolicy.IsNone() {
+		return errdef.Errorf(errdef.Invalid, "conflicting options: cannot specify both --restart and --rm")
 	}
 	return nil
 }
 
-// lines reads a file of lines; # begins a comment.
-func lines(flag, path string) ([]string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, errdef.Errorf(errdef.NotFound, "--%s: %w", flag, err)
+// entrypoint is a word, or Podman's array of JSON.
+func entrypoint(text string) []string {
+	var words []string
+	if strings.HasPrefix(text, "[") && json.Unmarshal([]byte(text), &words) == nil {
+		return words
 	}
-	defer file.Close()
-	if st, err := file.Stat(); err != nil || st.Size() > maxFile {
-		return nil, bad(flag, path, "larger than 4 MiB")
-	}
-	var out []string
-	s := bufio.NewScanner(file)
-	s.Buffer(nil, maxFile)
-	for s.Scan() {
-		if l := strings.TrimLeft(s.Text(), " \t"); l != "" && !strings.HasPrefix(l, "#") {
-			out = append(out, l)
-		}
-	}
-	if s.Err() != nil {
-		return nil, errdef.Errorf(errdef.Invalid, "--%s %s: %w", flag, path, s.Err())
-	}
-	return out, nil
+	return []string{text}
 }
 
-// variables are those of files and then those of flags. A name alone stands for the caller's own variable, if there is one.
-func (f *Flags) variables() ([]string, error) {
-	var all []string
-	for _, path := range f.envFile {
-		more, err := lines("env-file", path)
-		if err != nil {
-			return nil, err
+// streams says which of them are attached.
+func (f *Flags) streams(q *Request) error {
+	c := &q.Config
+	for _, a := range f.Attach {
+		switch strings.ToLower(a) {
+		case "stdin":
+			c.AttachStdin = true
+		case "stdout":
+			c.AttachStdout = true
+		case "stderr":
+			c.AttachStderr = true
+		default:
+			return bad("attach", a, "valid streams are STDIN, STDOUT and STDERR")
 		}
-		all = append(all, more...)
 	}
-	var out []string
-	for _, v := range append(all, f.env...) {
-		name, _, assigned := strings.Cut(v, "=")
-		if name == "" || strings.ContainsAny(name, " \t\n") {
-			return nil, bad("env", v, "wants NAME=VALUE")
-		}
-		if !assigned {
-			value, set := os.LookupEnv(name)
-			if !set {
-				continue
-			}
-			v = name + "=" + value
-		}
-		out = append(out, v)
+	if len(f.Attach) == 0 {
+		c.AttachStdout, c.AttachStderr = true, true
 	}
-	return out, nil
-}
-
-func (f *Flags) labelled() (map[string]string, error) {
-	var all []string
-	for _, path := range f.labelFile {
-		more, err := lines("label-file", path)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, more...)
-	}
-	return pairs("label", append(all, f.labels...), true)
-}
-
-// pairs reads KEY=VALUE; a key alone has no value if that may be.
-func pairs(flag string, list []string, alone bool) (map[string]string, error) {
-	if len(list) == 0 {
-		return nil, nil
-	}
-	out := map[string]string{}
-	for _, text := range list {
-		key, value, ok := strings.Cut(text, "=")
-		if key == "" || !ok && !alone {
-			return nil, bad(flag, text, "wants KEY=VALUE")
-		}
-		out[key] = value
-	}
-	return out, nil
+	c.AttachStdin = c.AttachStdin || f.Interactive
+	c.StdinOnce = c.OpenStdin && c.AttachStdin
+	return nil
 }
 
 func (f *Flags) isolation(q *Request) error {
 	h := &q.Host
-	h.CapAdd, h.CapDrop, h.Privileged, h.ReadonlyRootfs = f.capAdd, f.capDrop, f.privileged, f.readOnly
+	h.CapAdd, h.CapDrop, h.Privileged, h.ReadonlyRootfs = words(f.capAdd), words(f.capDrop), f.privileged, f.readOnly
 	h.UsernsMode, h.PidMode, h.IpcMode, h.UTSMode = container.UsernsMode(f.userns), container.PidMode(f.pid), container.IpcMode(f.ipc), container.UTSMode(f.uts)
 	h.CgroupnsMode, h.NetworkMode = container.CgroupnsMode(f.cgroupns), container.NetworkMode(f.network)
 	for _, o := range f.securityOpt {
-		key, value, _ := strings.Cut(o, "=")
-		if key == "seccomp" && value != "unconfined" && value != "builtin" && !strings.HasPrefix(value, "{") {
-			data, err := os.ReadFile(value)
+		key, value, ok := strings.Cut(o, "=")
+		if !ok && key != "no-new-privileges" {
+			key, value, ok = strings.Cut(o, ":")
+		}
+		switch {
+		case (!ok || value == "") && key != "no-new-privileges":
+			return bad("security-opt", o, "wants KEY=VALUE")
+		case o == "systempaths=unconfined":
+			h.MaskedPaths, h.ReadonlyPaths = []string{}, []string{}
+			continue
+		case key == "seccomp" && value != "unconfined" && value != "builtin":
+			profile, err := profile(value)
 			if err != nil {
-				return errdef.Errorf(errdef.NotFound, "--security-opt: opening seccomp profile (%s): %w", value, err)
+				return err
 			}
-			o = "seccomp=" + string(data)
+			o = "seccomp=" + profile
 		}
 		h.SecurityOpt = append(h.SecurityOpt, o)
 	}
@@ -187,20 +154,59 @@ func (f *Flags) isolation(q *Request) error {
 	if len(f.allow) > 0 {
 		h.SecurityOpt = append(h.SecurityOpt, "allow="+strings.Join(f.allow, ","))
 	}
+	return nil
+}
+
+// words splits at commas: capabilities may be listed so.
+func words(list []string) []string {
+	var out []string
+	for _, text := range list {
+		for _, w := range strings.Split(text, ",") {
+			if w = strings.TrimSpace(w); w != "" {
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}
+
+// profile is a seccomp profile: the file's, or the value itself if that is JSON.
+func profile(value string) (string, error) {
+	data := []byte(value)
+	if !strings.HasPrefix(value, "{") {
+		st, err := os.Stat(value)
+		if err == nil && st.Size() > maxFile {
+			return "", bad("security-opt", "seccomp="+value, "larger than 4 MiB")
+		}
+		if err == nil {
+			data, err = os.ReadFile(value)
+		}
+		if err != nil {
+			return "", errdef.Errorf(errdef.NotFound, "--security-opt: opening seccomp profile (%s): %w", value, err)
+		}
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, data); err != nil {
+		return "", errdef.Errorf(errdef.Invalid, "--security-opt: seccomp profile (%.128s): %w", value, err)
+	}
+	return b.String(), nil
+}
+
+var deviceRule = regexp.MustCompile(`^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$`)
+
+// devicesAndOptions are nodes, their rules, kernel parameters and annotations.
+func (f *Flags) devicesAndOptions(q *Request) error {
+	h := &q.Host
+	for _, r := range f.deviceRules {
+		if !deviceRule.MatchString(r) {
+			return bad("device-cgroup-rule", r, "wants TYPE MAJOR:MINOR ACCESS, as in c 13:* rwm")
+		}
+	}
 	h.DeviceCgroupRules = f.deviceRules
 	for _, d := range f.devices {
-		parts := strings.Split(d, ":")
-		m := container.DeviceMapping{PathOnHost: parts[0], PathInContainer: parts[0], CgroupPermissions: "rwm"}
-		switch {
-		case len(parts) > 3 || parts[0] == "":
-			return bad("device", d, "wants HOST[:CONTAINER[:rwm]]")
-		case len(parts) == 2 && strings.Trim(parts[1], "rwm") == "":
-			m.CgroupPermissions = parts[1]
-		case len(parts) >= 2:
-			m.PathInContainer = parts[1]
-		}
-		if len(parts) == 3 {
-			m.CgroupPermissions = parts[2]
+		m, err := device(d)
+		if err != nil {
+			return err
 		}
 		h.Devices = append(h.Devices, m)
 	}
@@ -208,221 +214,73 @@ func (f *Flags) isolation(q *Request) error {
 	if h.Sysctls, err = pairs("sysctl", f.sysctls, false); err != nil {
 		return err
 	}
-	h.Annotations, err = pairs("annotation", f.annotations, false)
+	h.Annotations, err = pairs("annotation", f.annotations, true)
 	return err
 }
 
-func (f *Flags) files(q *Request) error {
-	for _, v := range f.volumes {
-		if !strings.Contains(v, ":") {
-			if q.Config.Volumes == nil {
-				q.Config.Volumes = map[string]struct{}{}
-			}
-			q.Config.Volumes[v] = struct{}{}
-			continue
+// device reads HOST[:CONTAINER][:rwm].
+func device(text string) (container.DeviceMapping, error) {
+	parts := strings.Split(text, ":")
+	m := container.DeviceMapping{PathOnHost: parts[0], PathInContainer: parts[0], CgroupPermissions: "rwm"}
+	mode := func(s string) bool { return s != "" && strings.Trim(s, "rwm") == "" && len(s) <= 3 }
+	switch {
+	case len(parts) > 3 || parts[0] == "":
+		return m, bad("device", text, "wants HOST[:CONTAINER[:rwm]]")
+	case len(parts) == 2 && mode(parts[1]):
+		m.CgroupPermissions = parts[1]
+	case len(parts) == 2:
+		m.PathInContainer = parts[1]
+	case len(parts) == 3:
+		if !mode(parts[2]) {
+			return m, bad("device", text, "bad mode specified: "+parts[2])
 		}
-		q.Host.Binds = append(q.Host.Binds, v)
+		m.PathInContainer, m.CgroupPermissions = parts[1], parts[2]
 	}
-	for _, t := range f.tmpfs {
-		dest, options, _ := strings.Cut(t, ":")
-		if q.Host.Tmpfs == nil {
-			q.Host.Tmpfs = map[string]string{}
-		}
-		q.Host.Tmpfs[dest] = options
-	}
-	for _, text := range f.mounts {
-		m, err := parseMount(text)
-		if err != nil {
-			return err
-		}
-		q.Host.Mounts = append(q.Host.Mounts, m)
-	}
-	return nil
-}
-
-// parseMount reads a value of --mount: fields of CSV, each KEY or KEY=VALUE.
-func parseMount(text string) (mount.Mount, error) {
-	m := mount.Mount{Type: mount.TypeVolume}
-	fields, err := csv.NewReader(strings.NewReader(text)).Read()
-	if err != nil {
-		return m, bad("mount", text, "wants KEY=VALUE,...")
-	}
-	for _, field := range fields {
-		if err := mountField(&m, field); err != nil {
-			return m, bad("mount", text, err.Error())
-		}
-	}
-	if m.Target == "" {
-		return m, bad("mount", text, "target is required")
+	if !strings.HasPrefix(m.PathOnHost, "/") || !strings.HasPrefix(m.PathInContainer, "/") {
+		return m, bad("device", text, "is not an absolute path")
 	}
 	return m, nil
 }
 
-// mountField sets what one field of --mount says.
-func mountField(m *mount.Mount, field string) error {
-	key, value, given := strings.Cut(field, "=")
-	on := true
-	if given {
-		if b, err := strconv.ParseBool(value); err == nil {
-			on = b
-		}
-	}
-	switch key = strings.ToLower(key); key {
-	case "type":
-		m.Type = mount.Type(strings.ToLower(value))
-	case "source", "src":
-		m.Source = value
-	case "target", "dst", "destination":
-		m.Target = value
-	case "readonly", "ro":
-		m.ReadOnly = on
-	case "bind-propagation", "bind-nonrecursive", "bind-create-src":
-		if m.BindOptions == nil {
-			m.BindOptions = &mount.BindOptions{}
-		}
-		switch key {
-		case "bind-propagation":
-			m.BindOptions.Propagation = mount.Propagation(strings.ToLower(value))
-		case "bind-nonrecursive":
-			m.BindOptions.NonRecursive = on
-		default:
-			m.BindOptions.CreateMountpoint = on
-		}
-	case "volume-nocopy":
-		m.VolumeOptions = &mount.VolumeOptions{NoCopy: on}
-	case "tmpfs-size", "tmpfs-mode":
-		return tmpfsField(m, key, value)
-	case "consistency": // Docker Desktop's
-	default:
-		return errdef.Errorf(errdef.Invalid, "unexpected key '%s'", key)
-	}
-	return nil
-}
-
-func tmpfsField(m *mount.Mount, key, value string) error {
-	if m.TmpfsOptions == nil {
-		m.TmpfsOptions = &mount.TmpfsOptions{}
-	}
-	if key == "tmpfs-size" {
-		n, err := units.RAMInBytes(value)
-		m.TmpfsOptions.SizeBytes = n
+func (f *Flags) amounts(q *Request) error {
+	h := &q.Host
+	if err := f.limits.apply(&h.Resources); err != nil {
 		return err
 	}
-	n, err := strconv.ParseUint(value, 8, 12)
-	if err != nil {
-		return errdef.Errorf(errdef.Invalid, "tmpfs-mode wants an octal number")
-	}
-	m.TmpfsOptions.Mode = os.FileMode(n)
-	return nil
-}
-
-// amount reads bytes with a unit.
-func amount(flag, text string, to *int64) error {
-	if text == "" {
-		return nil
-	}
-	n, err := units.RAMInBytes(text)
-	if err != nil {
-		return bad(flag, text, "wants a number of bytes, with b, k, m or g")
-	}
-	*to = n
-	return nil
-}
-
-func (f *Flags) limits(q *Request) error {
-	r := &q.Host.Resources
-	for _, a := range []struct {
-		flag, text string
-		to         *int64
-	}{{"memory", f.memory, &r.Memory}, {"memory-reservation", f.memoryReservation, &r.MemoryReservation}, {"shm-size", f.shmSize, &q.Host.ShmSize}} {
-		if err := amount(a.flag, a.text, a.to); err != nil {
-			return err
-		}
-	}
-	if f.memorySwap == "-1" {
-		r.MemorySwap = -1
-	} else if err := amount("memory-swap", f.memorySwap, &r.MemorySwap); err != nil {
+	if err := amount("shm-size", f.shmSize, &h.ShmSize); err != nil {
 		return err
 	}
-	if f.set.Changed("memory-swappiness") {
-		r.MemorySwappiness = &f.swappiness
-	}
-	if f.cpus != "" {
-		n, ok := new(big.Rat).SetString(f.cpus)
-		if !ok {
-			return bad("cpus", f.cpus, "wants a number of processors, such as 1.5")
-		}
-		nano := n.Mul(n, big.NewRat(1e9, 1))
-		if !nano.IsInt() || !nano.Num().IsInt64() {
-			return bad("cpus", f.cpus, "is too precise")
-		}
-		r.NanoCPUs = nano.Num().Int64()
-	}
-	r.CPUShares, r.CPUPeriod, r.CPUQuota, r.CPURealtimePeriod, r.CPURealtimeRuntime = f.cpuShares, f.cpuPeriod, f.cpuQuota, f.cpuRTPeriod, f.cpuRTRuntime
-	r.CpusetCpus, r.CpusetMems, r.CgroupParent = f.cpusetCpus, f.cpusetMems, f.cgroupParent
-	if f.set.Changed("pids-limit") {
-		r.PidsLimit = &f.pidsLimit
-	}
+	h.CgroupParent = f.cgroupParent
 	if f.set.Changed("oom-kill-disable") {
-		r.OomKillDisable = &f.oomKillDisable
+		h.OomKillDisable = &f.oomKillDisable
 	}
-	q.Host.OomScoreAdj = f.oomScoreAdj
+	h.OomScoreAdj = f.oomScoreAdj
 	for _, text := range f.ulimits {
 		u, err := units.ParseUlimit(text)
 		if err != nil {
 			return bad("ulimit", text, err.Error())
 		}
-		r.Ulimits = append(r.Ulimits, u)
+		h.Ulimits = slices.DeleteFunc(h.Ulimits, func(o *container.Ulimit) bool { return o.Name == u.Name }) // the last one holds
+		h.Ulimits = append(h.Ulimits, u)
 	}
+	slices.SortFunc(h.Ulimits, func(a, b *container.Ulimit) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
-func (f *Flags) blkio(q *Request) error {
-	r := &q.Host.Resources
-	r.BlkioWeight = f.blkioWeight
-	for _, text := range f.blkioWeightDevice {
-		path, number, ok := strings.Cut(text, ":")
-		n, err := strconv.ParseUint(number, 10, 16)
-		if !ok || err != nil || n < 10 || n > 1000 {
-			return bad("blkio-weight-device", text, "wants DEVICE:WEIGHT, 10 to 1000")
-		}
-		r.BlkioWeightDevice = append(r.BlkioWeightDevice, &blkiodev.WeightDevice{Path: path, Weight: uint16(n)})
-	}
-	for _, t := range []struct {
-		flag  string
-		from  []string
-		to    *[]*blkiodev.ThrottleDevice
-		bytes bool
-	}{
-		{"device-read-bps", f.readBps, &r.BlkioDeviceReadBps, true},
-		{"device-write-bps", f.writeBps, &r.BlkioDeviceWriteBps, true},
-		{"device-read-iops", f.readIOps, &r.BlkioDeviceReadIOps, false},
-		{"device-write-iops", f.writeIOps, &r.BlkioDeviceWriteIOps, false},
-	} {
-		for _, text := range t.from {
-			path, number, ok := strings.Cut(text, ":")
-			n, err := int64(0), error(nil)
-			if t.bytes {
-				n, err = units.RAMInBytes(number)
-			} else {
-				n, err = strconv.ParseInt(number, 10, 63)
-			}
-			if !ok || err != nil || n < 0 {
-				return bad(t.flag, text, "wants DEVICE:NUMBER")
-			}
-			*t.to = append(*t.to, &blkiodev.ThrottleDevice{Path: path, Rate: uint64(n)})
-		}
-	}
-	return nil
-}
-
-func (f *Flags) rest(q *Request) error {
+// names are hosts, resolvers and ports.
+func (f *Flags) names(q *Request) error {
 	h := &q.Host
-	h.ExtraHosts, h.DNSOptions, h.DNSSearch = f.addHost, f.dnsOptions, f.dnsSearch
+	h.DNSOptions, h.DNSSearch = f.dnsOptions, f.dnsSearch
 	for _, text := range f.addHost {
-		if host, address, ok := strings.Cut(text, ":"); !ok || host == "" || address == "" {
+		name, address, ok := strings.Cut(text, "=")
+		if !ok || strings.Contains(name, ":") {
+			name, address, ok = strings.Cut(text, ":")
+		}
+		address = strings.Trim(address, "[]")
+		if _, err := netip.ParseAddr(address); !ok || name == "" || err != nil && address != "host-gateway" {
 			return bad("add-host", text, "wants HOST:ADDRESS")
 		}
+		h.ExtraHosts = append(h.ExtraHosts, name+":"+address)
 	}
 	for _, text := range f.dns {
 		a, err := netip.ParseAddr(text)
@@ -432,30 +290,66 @@ func (f *Flags) rest(q *Request) error {
 		h.DNS = append(h.DNS, a)
 	}
 	for _, text := range f.expose {
-		port, err := network.ParsePort(text)
+		ports, err := network.ParsePortRange(text)
 		if err != nil {
 			return bad("expose", text, err.Error())
 		}
 		if q.Config.ExposedPorts == nil {
 			q.Config.ExposedPorts = network.PortSet{}
 		}
-		q.Config.ExposedPorts[port] = struct{}{}
-	}
-	switch f.logDriver {
-	case "", "json-file", "none":
-	default:
-		return errdef.Errorf(errdef.Unsupported, "--log-driver %.32q: json-file and none are there", f.logDriver)
-	}
-	var err error
-	h.LogConfig.Type = f.logDriver
-	h.LogConfig.Config, err = pairs("log-opt", f.logOpts, false)
-	for key := range h.LogConfig.Config {
-		if key != "max-size" && key != "max-file" {
-			return errdef.Errorf(errdef.Unsupported, "--log-opt %.64q: max-size and max-file are there", key)
+		for p := range ports.All() {
+			q.Config.ExposedPorts[p] = struct{}{}
 		}
 	}
-	if f.noHealth {
-		q.Config.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}}
+	return nil
+}
+
+func (f *Flags) logging(q *Request) error {
+	var err error
+	q.Host.LogConfig.Type = f.logDriver
+	if q.Host.LogConfig.Config, err = pairs("log-opt", f.logOpts, true); err != nil {
+		return err
 	}
-	return err
+	if f.logDriver == "none" && len(f.logOpts) > 0 {
+		return bad("log-opt", f.logOpts[0], "invalid logging opts for driver none")
+	}
+	return nil
+}
+
+// onUnhealthy is the annotation that carries --health-on-failure.
+const onUnhealthy = "bulkhead.health-on-failure"
+
+func (f *Flags) health(q *Request) error {
+	set := f.healthCmd != "" || f.healthInterval != 0 || f.healthTimeout != 0 || f.healthStartPeriod != 0 || f.healthStartInterval != 0 || f.healthRetries != 0
+	if f.healthOnFailure != "" {
+		if q.Host.Annotations == nil {
+			q.Host.Annotations = map[string]string{}
+		}
+		q.Host.Annotations[onUnhealthy] = f.healthOnFailure
+	}
+	if f.noHealth || f.healthCmd == "none" {
+		if set && f.noHealth {
+			return errdef.Errorf(errdef.Invalid, "--no-healthcheck conflicts with --health-* options")
+		}
+		q.Config.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}}
+		return nil
+	}
+	if !set {
+		return nil
+	}
+	h := &container.HealthConfig{
+		Interval: f.healthInterval, Timeout: f.healthTimeout, StartPeriod: f.healthStartPeriod, StartInterval: f.healthStartInterval, Retries: f.healthRetries,
+	}
+	for flag, negative := range map[string]bool{
+		"interval": h.Interval < 0, "timeout": h.Timeout < 0, "start-period": h.StartPeriod < 0, "start-interval": h.StartInterval < 0, "retries": h.Retries < 0,
+	} {
+		if negative {
+			return errdef.Errorf(errdef.Invalid, "--health-%s cannot be negative", flag)
+		}
+	}
+	if f.healthCmd != "" {
+		h.Test = []string{"CMD-SHELL", f.healthCmd}
+	}
+	q.Config.Healthcheck = h
+	return nil
 }

@@ -50,7 +50,7 @@ func TestLines(t *testing.T) {
 			return q.Config.Hostname == "box" && q.Config.User == "1000:1000" && q.Config.WorkingDir == "/w"
 		},
 		"-e A=b -e FROM_CALLER -e NOT_SET --env-file DIR/env x": func(q *Request) bool {
-			return reflect.DeepEqual(q.Config.Env, []string{"A=1", "B=two words", "A=b", "FROM_CALLER=yes"})
+			return reflect.DeepEqual(q.Config.Env, []string{"A=1", "B=two words", "A=b", "FROM_CALLER=yes", "NOT_SET"})
 		},
 		"-v /a:/b:ro,Z -v vol:/c -v /d x": func(q *Request) bool {
 			_, own := q.Config.Volumes["/d"]
@@ -78,8 +78,17 @@ func TestLines(t *testing.T) {
 		"--network none --pid host --dns 1.1.1.1 x": func(q *Request) bool {
 			return q.Host.NetworkMode == "none" && q.Host.PidMode == "host" && q.Host.DNS[0].String() == "1.1.1.1"
 		},
-		"--log-driver none --log-opt max-size=1m x": func(q *Request) bool { return q.Host.LogConfig.Type == "none" },
-		"--umask 0027 --stop-timeout 0 x":           func(q *Request) bool { return *q.Host.Umask == 0o27 && *q.Config.StopTimeout == 0 },
+		"--log-driver json-file --log-opt max-size=1m x": func(q *Request) bool { return q.Host.LogConfig.Config["max-size"] == "1m" },
+		"--read-only --read-only-tmpfs -v /a:/tmp x": func(q *Request) bool {
+			return reflect.DeepEqual(q.Host.Tmpfs, map[string]string{"/run": "mode=755", "/var/tmp": "mode=1777"})
+		},
+		"--read-only-tmpfs x":             func(q *Request) bool { return q.Host.Tmpfs == nil },
+		"--health-on-failure kill x":      func(q *Request) bool { return q.Host.Annotations["bulkhead.health-on-failure"] == "kill" },
+		"--health-cmd none x":             func(q *Request) bool { return q.Config.Healthcheck.Test[0] == "NONE" },
+		`--entrypoint ["a","b"] x`:        func(q *Request) bool { return reflect.DeepEqual(q.Config.Entrypoint, []string{"a", "b"}) },
+		"--cap-drop NET_RAW,SYS_CHROOT x": func(q *Request) bool { return len(q.Host.CapDrop) == 2 },
+
+		"--umask 0027 --stop-timeout 0 x": func(q *Request) bool { return *q.Host.Umask == 0o27 && *q.Config.StopTimeout == 0 },
 	} {
 		q, err := parse(t, strings.Fields(strings.ReplaceAll(line, "DIR", dir))...)
 		if err != nil || !right(q) {
@@ -102,8 +111,11 @@ func TestWrong(t *testing.T) {
 		"--sysctl a img":                        "--sysctl",
 		"--dns here img":                        "--dns",
 		"--add-host box img":                    "--add-host",
-		"--log-driver splunk img":               "--log-driver",
-		"--log-opt tag=x img":                   "--log-opt",
+		"--log-driver none --log-opt a=b img":   "--log-opt",
+		"--group-add keep-groups img":           "--group-add",
+		"--tz Nowhere/Land img":                 "--tz",
+		"--tz ../../../etc/passwd img":          "--tz",
+		"--attach nowhere img":                  "--attach",
 		"--env-file /absent img":                "--env-file",
 		"--security-opt seccomp=/absent img":    "opening seccomp profile",
 		"--device-read-bps sda img":             "--device-read-bps",
