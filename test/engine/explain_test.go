@@ -80,6 +80,7 @@ func TestExplainOrigins(t *testing.T) {
 		"-u 33":                                 {"user", "33:33", "--user 33"},
 		"-w /tmp":                               {"directory", "/tmp", "--workdir /tmp"},
 		"--device /dev/zero --userns host":      {"device", "/dev/zero c 1:5", "--device"},
+		"--device /dev/zero:/dev/empty":         {"mount", "/dev/empty", "--device"},
 		"--oom-score-adj 5":                     {"oom_score_adj", "5", "--oom-score-adj"},
 		"--level compat":                        {"namespace", "user: the host's", "level compat"},
 		"-v DIR/absent:/data":                   {"mount", "/data: DIR/absent", `--volume "DIR/absent:/data"`},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/verify"
 	api "github.com/moby/moby/api/types/container"
 )
@@ -65,7 +66,7 @@ func TestVerifyHealthy(t *testing.T) {
 		"--tmpfs /t:size=1m,mode=700 --tmpfs /x:exec", "--mount type=bind,source=DIR/shared,target=/data,bind-propagation=rslave", "-m 64m --cpus 0.5 --pids-limit 50", "--cpuset-cpus 0 --cpu-shares 512", "--memory-swappiness 10 -m 100m --memory-swap -1 --memory-reservation 50m",
 		"--userns host", "--network host", "--network none", "--network host --userns host --pid host --ipc host --uts host --cgroupns host", "--pid host --userns host", "--ipc host --userns host", "--pid host", "--ipc host", "--device /dev/zero:/dev/empty", "--uts host", "--cgroupns host",
 		"--network container:first", "--pid container:first --userns host", "--sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4096",
-		"--cap-drop ALL", "--cap-add NET_ADMIN", "--cap-add SYS_ADMIN", "-u 33:33 --group-add 44", "--ulimit nofile=64:64", "--oom-score-adj 500", "-t", "--device /dev/zero", "--device /dev/zero:/dev/empty --userns host",
+		"--cap-drop ALL", "--cap-add NET_ADMIN", "--cap-add SYS_ADMIN", "-u 33:33 --group-add 44", "--ulimit nofile=64:64", "--oom-score-adj 500", "-t", "--init", "--device /dev/zero", "--device /dev/zero:/dev/empty --userns host",
 		"--security-opt seccomp=unconfined", "--security-opt no-new-privileges=false", "--security-opt unmask=ALL", "--security-opt mask=/etc:/data", "--shm-size 1m", "--hostname box --domainname example",
 		"--level compat --userns host", "--level untrusted --userns host --network host", "--allow userns", "-v /:/host:ro", "--device-cgroup-rule=c~13:*~rwm",
 	} {
@@ -152,5 +153,44 @@ func TestVerifyUpdated(t *testing.T) {
 	}
 	if !slices.ContainsFunc(r.Checks, func(c verify.Check) bool { return c.What == "memory.limit" && c.Found == "104857600" }) {
 		t.Errorf("%+v", r.Checks)
+	}
+}
+
+// TestVerifySecrets: secrets are mounted as declared, explained, and their data is in neither answer.
+func TestVerifySecrets(t *testing.T) {
+	e := newEngine(t)
+	e.inMemory()
+	ctx := context.Background()
+	q := container.Request{
+		Image: e.image, Ref: "busybox", Config: api.Config{Cmd: []string{"sleep", "1000"}},
+		Secrets: []option.Secret{{Name: "a", Data: []byte("hidden-1")}, {Name: "b", Target: "/etc/b", Data: []byte("hidden-2")}, {Name: "c", Env: true, Target: "C", Data: []byte("hidden-3")}},
+	}
+	ahead, err := e.ExplainRequest(ctx, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := e.Create(ctx, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(ctx, made.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Verify(ctx, made.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, err := e.Explain(ctx, made.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bad := r.Differences(); len(bad) > 0 {
+		t.Errorf("%+v", bad)
+	}
+	for _, answer := range []any{r, ahead, running} {
+		data, err := json.Marshal(answer)
+		if err != nil || strings.Contains(string(data), "hidden-") || !strings.Contains(string(data), "/run/secrets") || !strings.Contains(string(data), "/etc/b") {
+			t.Errorf("%v: %s", err, data)
+		}
 	}
 }

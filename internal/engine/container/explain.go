@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
@@ -61,6 +62,9 @@ func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Expla
 	if err := check(r); err != nil {
 		return nil, err
 	}
+	if r.Secrets, err = checkSecrets(q.Secrets); err != nil {
+		return nil, err
+	}
 	use, err := s.o.Images.UseChain(ctx, r.Chain)
 	if err != nil {
 		return nil, err
@@ -94,7 +98,7 @@ func (s API) ExplainCreate(ctx context.Context, o option.Create) (*explain.Expla
 	if err != nil {
 		return nil, err
 	}
-	return s.ExplainRequest(ctx, Request{Name: o.Name, Image: img, Ref: o.Config.Image, Config: o.Config, Host: o.Host})
+	return s.ExplainRequest(ctx, Request{Name: o.Name, Image: img, Ref: o.Config.Image, Config: o.Config, Host: o.Host, Secrets: o.Secrets})
 }
 
 // nextRange is the range of ids that the next container would get.
@@ -134,27 +138,39 @@ func (s *Service) rootOf(ctx context.Context, c *Container) (*os.File, error) {
 
 // explain assembles the configuration as a start does, compiles it as the runtime does, and runs nothing.
 func (s *Service) explain(ctx context.Context, r *Record, config *manifest.ImageConfig, root *os.File) (*explain.Explanation, error) {
-	result, err := s.assemble(ctx, r, filepath.Join(s.runDir(r.ID), control.Rootfs), root)
+	q, err := s.request(r, filepath.Join(s.runDir(r.ID), control.Rootfs), root)
 	if err != nil {
 		return nil, err
 	}
 	ahead := &launch.Forecast{Root: "/proc/self/fd/" + strconv.Itoa(int(root.Fd())), Sources: map[string]bool{}}
-	for _, f := range s.files(r) {
-		ahead.Sources[f.Source] = false
-	}
 	for i := range r.Points {
 		if p := &r.Points[i]; p.Type == mount.TypeVolume {
 			ahead.Sources[p.Source] = true
 		}
 	}
+	for _, p := range s.secretPoints(r) {
+		ahead.Sources[p.Source] = p.Destination == secretDir
+	}
+	there := q.Facts.Source
+	q.Facts.Source = func(path string) bool { _, will := ahead.Sources[path]; return will || there(path) }
+	result, err := assemble.Spec(q)
+	if err != nil {
+		return nil, err
+	}
 	for _, dir := range result.Make {
 		ahead.Sources[dir] = true
+	}
+	for _, m := range result.Spec.Mounts { // files and device nodes that the engine makes at the start
+		_, known := ahead.Sources[m.Source]
+		if !known && (strings.HasPrefix(m.Source, s.dir(r.ID)+"/") || strings.HasPrefix(m.Source, s.runDir(r.ID)+"/")) {
+			ahead.Sources[m.Source] = false
+		}
 	}
 	plan, err := s.rt.ExplainAhead(r.ID, s.runDir(r.ID), result.Spec, ahead)
 	if err != nil {
 		return nil, err
 	}
 	return explain.New(&explain.Input{
-		ID: r.ID, Name: r.Name, Image: r.Ref, Config: r.Config, Host: r.Host, Points: r.Points, ImageConfig: config, Facts: host(r), Result: result, Steps: plan.Steps(),
+		ID: r.ID, Name: r.Name, Image: r.Ref, Config: r.Config, Host: r.Host, Points: s.points(r), ImageConfig: config, Facts: host(r), Result: result, Steps: plan.Steps(),
 	}), nil
 }

@@ -23,6 +23,15 @@ const (
 
 // assemble makes a container's configuration. root is a descriptor of the image's files, nil before there is one.
 func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os.File) (*assemble.Result, error) {
+	q, err := s.request(r, rootfs, root)
+	if err != nil {
+		return nil, err
+	}
+	return assemble.Spec(q)
+}
+
+// request is what assembling a container's configuration needs to know.
+func (s *Service) request(r *Record, rootfs string, root *os.File) (*assemble.Request, error) {
 	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.points(r)}
 	q.Facts = assemble.Facts{
 		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
@@ -46,7 +55,7 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 			return nil, err
 		}
 	}
-	return assemble.Spec(q)
+	return q, nil
 }
 
 // readIn reads a file of the image, inside its root; nil if there is none.

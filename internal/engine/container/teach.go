@@ -16,7 +16,7 @@ func (s *Service) teach(ctx context.Context, c *Container, err error) error {
 	if failed != nil {
 		return err
 	}
-	part, ok := explain.Layer(&explain.Input{Config: c.Config, Host: c.Host, Points: c.Points, Facts: host(&c.Record), Result: result}, err.Error())
+	part, ok := explain.Layer(&explain.Input{Config: c.Config, Host: c.Host, Points: s.points(&c.Record), Facts: host(&c.Record), Result: result}, err.Error())
 	if !ok || part.Origin == "runtime" || part.Origin == "" {
 		return err
 	}

@@ -248,9 +248,19 @@ func (o *origins) mounts() {
 		case m.Destination == "/sys" || m.Destination == "/dev/shm":
 			o.add("mount", what, o.flag(when(o.in.Host.IpcMode == "host", "--ipc host"), "--network "+string(o.in.Host.NetworkMode)), "")
 		default:
-			o.add("mount", what, "engine", "")
+			o.add("mount", what, o.device(m.Destination), "")
 		}
 	}
+}
+
+// device is the flag that asked for a device node, which a user namespace has as a mount; else the mount is one of the engine's.
+func (o *origins) device(dest string) string {
+	for _, d := range o.in.Host.Devices {
+		if at := path.Clean(cmp.Or(d.PathInContainer, d.PathOnHost)); dest == at || strings.HasPrefix(dest, at+"/") {
+			return "--device"
+		}
+	}
+	return "engine"
 }
 
 // imageVolume reports whether a point is there because the image declares it.
