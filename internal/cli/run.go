@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -114,6 +115,11 @@ func (p *program) create(ctx context.Context, api *client.Client, f *runflags.Fl
 			return "", errdef.WithHint(err, "remove the file, or name another")
 		}
 	}
+	if len(q.Secrets) > 0 {
+		if err := p.mustBeOurs(ctx, api, "--secret"); err != nil {
+			return "", err
+		}
+	}
 	if err := p.pullFirst(ctx, api, f.Pull, q.Image, pulls); err != nil {
 		return "", err
 	}
@@ -163,6 +169,22 @@ func (p *program) pullFirst(ctx context.Context, api *client.Client, policy, ima
 	}
 	err := errdef.Errorf(errdef.Invalid, "--pull %.32q: there is no such policy", policy)
 	return errdef.WithHint(err, "always, missing, never, newer")
+}
+
+// mustBeOurs refuses what another kind of engine would pass over.
+func (p *program) mustBeOurs(ctx context.Context, api *client.Client, flag string) error {
+	if p.inside != nil {
+		return nil
+	}
+	answer, err := api.Stream(ctx, client.Request{Method: http.MethodGet, Path: "/_ping"})
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if server := answer.Header.Get("Server"); !strings.HasPrefix(server, "Bulkhead/") {
+		return errdef.Errorf(errdef.Unsupported, "%s: the engine there (%.64q) would pass it over", flag, server)
+	}
+	return nil
 }
 
 // hasImage reports whether the engine has an image.

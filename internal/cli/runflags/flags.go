@@ -21,7 +21,7 @@ type Flags struct {
 
 	addHost, annotations, capAdd, capDrop, devices, deviceRules, dns, dnsOptions, dnsSearch   []string
 	env, envFile, expose, groupAdd, labels, labelFile, logOpts, mounts, securityOpt, sysctls  []string
-	tmpfs, ulimits, volumes, volumesFrom, allow                                               []string
+	tmpfs, ulimits, volumes, volumesFrom, allow, secrets                                      []string
 	cgroupParent, cgroupns, domainname, entrypoint, hostname, ipc, level                      string
 	logDriver, network, pid, shmSize, stopSignal, timezone, umask, user, userns, uts, workdir string
 	healthCmd, healthOnFailure                                                                string
@@ -90,6 +90,7 @@ func (f *Flags) registerIsolation(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.sysctls, "sysctl", nil, "kernel parameter of its own namespaces: NAME=VALUE")
 	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "[SOURCE:]DESTINATION[:OPTIONS]")
 	s.StringArrayVar(&f.mounts, "mount", nil, "type=bind|volume|tmpfs,source=,target=,...")
+	s.StringArrayVar(&f.secrets, "secret", nil, "a file below /run/secrets that no record has: NAME,src=FILE or NAME,env=VARIABLE")
 	s.StringArrayVar(&f.volumesFrom, "volumes-from", nil, "those of another container: NAME[:ro|rw]")
 	s.StringArrayVar(&f.tmpfs, "tmpfs", nil, "DESTINATION[:OPTIONS]")
 }

@@ -21,11 +21,26 @@ type Request struct {
 	Image  string
 	Config container.Config
 	Host   container.HostConfig
+
+	Secrets []Secret
 }
 
-// Body is what is sent to create the container.
-func (q *Request) Body() *container.CreateRequest {
-	return &container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}
+// A Body is what is sent to create a container: Docker's, and what Docker has no field for.
+type Body struct {
+	container.CreateRequest
+	Bulkhead *Extra `json:",omitempty"`
+}
+
+// Extra is what Docker has no field for.
+type Extra struct{ Secrets []Secret }
+
+// Body is what is sent.
+func (q *Request) Body() *Body {
+	b := &Body{CreateRequest: container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}}
+	if len(q.Secrets) > 0 {
+		b.Bulkhead = &Extra{q.Secrets}
+	}
+	return b
 }
 
 // Request returns what the flags and the words after them ask for: the image, and the command.
@@ -38,7 +53,7 @@ func (f *Flags) Request(args []string) (*Request, error) {
 	if len(args) > 1 {
 		q.Config.Cmd = args[1:]
 	}
-	for _, step := range []func(*Request) error{f.program, f.streams, f.isolation, f.devicesAndOptions, f.files, f.amounts, f.names, f.logging, f.health} {
+	for _, step := range []func(*Request) error{f.program, f.streams, f.isolation, f.devicesAndOptions, f.files, f.amounts, f.names, f.logging, f.health, f.readSecrets} {
 		if err := step(q); err != nil {
 			return nil, err
 		}

@@ -82,6 +82,10 @@ func TestLines(t *testing.T) {
 		"--read-only --read-only-tmpfs -v /a:/tmp x": func(q *Request) bool {
 			return reflect.DeepEqual(q.Host.Tmpfs, map[string]string{"/run": "mode=755", "/var/tmp": "mode=1777"})
 		},
+		"--secret db,src=DIR/profile,mode=440,uid=5 --secret id=key,env=FROM_CALLER,type=env,target=KEY x": func(q *Request) bool {
+			a, b := q.Secrets[0], q.Secrets[1]
+			return a.Name == "db" && a.Mode == 0o440 && a.UID == 5 && len(a.Data) > 10 && b.Env && b.Target == "KEY" && string(b.Data) == "yes"
+		},
 		"--read-only-tmpfs x":             func(q *Request) bool { return q.Host.Tmpfs == nil },
 		"--health-on-failure kill x":      func(q *Request) bool { return q.Host.Annotations["bulkhead.health-on-failure"] == "kill" },
 		"--health-cmd none x":             func(q *Request) bool { return q.Config.Healthcheck.Test[0] == "NONE" },
@@ -113,6 +117,11 @@ func TestWrong(t *testing.T) {
 		"--add-host box img":                    "--add-host",
 		"--log-driver none --log-opt a=b img":   "--log-opt",
 		"--group-add keep-groups img":           "--group-add",
+		"--secret db img":                       "src= or env=",
+		"--secret db,src=/absent img":           "no such file",
+		"--secret db,env=NOT_SET img":           "no variable NOT_SET",
+		"--secret src=/etc/passwd img":          "no name",
+		"--secret db,src=/etc/passwd,x=y img":   "unexpected key",
 		"--tz Nowhere/Land img":                 "--tz",
 		"--tz ../../../etc/passwd img":          "--tz",
 		"--attach nowhere img":                  "--attach",
