@@ -80,22 +80,27 @@ func secret(text string) (Secret, error) {
 	switch {
 	case s.Name == "":
 		return wrong("it has no name")
-	case file != "" && variable != "" || file == "" && variable == "":
+	case (file == "") == (variable == ""):
 		return wrong("it comes from a file or from a variable: src= or env=")
-	case variable != "":
+	}
+	return s, s.load(file, variable)
+}
+
+// load reads the secret itself.
+func (s *Secret) load(file, variable string) error {
+	if variable != "" {
 		value, set := os.LookupEnv(variable)
 		if !set {
-			return s, errdef.Errorf(errdef.NotFound, "--secret %q: there is no variable %s", s.Name, variable)
+			return errdef.Errorf(errdef.NotFound, "--secret %q: there is no variable %s", s.Name, variable)
 		}
 		s.Data = []byte(value)
-		return s, nil
+		return nil
 	}
 	var err error
-	s.Data, err = readSecret(file)
-	if err != nil {
-		return s, errdef.Errorf(errdef.NotFound, "--secret %q: %w", s.Name, err)
+	if s.Data, err = readSecret(file); err != nil {
+		return errdef.Errorf(errdef.NotFound, "--secret %q: %w", s.Name, err)
 	}
-	return s, nil
+	return nil
 }
 
 func readSecret(path string) ([]byte, error) {
