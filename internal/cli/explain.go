@@ -11,7 +11,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/cli/runflags"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -22,6 +21,7 @@ func explainCommand(p *program) *cobra.Command {
 	var short bool
 	c := &cobra.Command{
 		Use: "explain [OPTIONS] CONTAINER | explain [OPTIONS] -- [RUN OPTIONS] IMAGE [COMMAND] [ARG...]", Short: "Show what confines a container, call by call, and why",
+		ValidArgsFunction: p.completeContainers(nil),
 		Long: "Show what confines a container: every setting with its origin and its reason, what is weaker than the default, and every system call of the start in order.\n\n" +
 			"After -- stand the options, the image and the command of `run`; nothing is made, and the image must be here.",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -68,6 +68,7 @@ func (p *program) explainRun(ctx context.Context, args []string) (*explain.Expla
 	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	flags.SetInterspersed(false)
 	f.Register(flags)
+	f.RegisterRun(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, errdef.Errorf(errdef.Invalid, "run: %w", err)
 	}
@@ -75,21 +76,36 @@ func (p *program) explainRun(ctx context.Context, args []string) (*explain.Expla
 	if err != nil {
 		return nil, err
 	}
-	return p.explainRequest(ctx, f.Name, q)
+	return p.explainRequest(ctx, &f, q)
+}
+
+// explained is `run --explain`.
+func (p *program) explained(ctx context.Context, f *runflags.Flags, args []string) error {
+	q, err := f.Request(args)
+	if err != nil {
+		return err
+	}
+	e, err := p.explainRequest(ctx, f, q)
+	if err != nil {
+		return err
+	}
+	return p.printExplanation(e, false)
 }
 
 // explainRequest gets the explanation of a request.
-func (p *program) explainRequest(ctx context.Context, name string, q *runflags.Request) (*explain.Explanation, error) {
+func (p *program) explainRequest(ctx context.Context, f *runflags.Flags, q *runflags.Request) (*explain.Explanation, error) {
 	c, err := p.engine()
 	if err != nil {
 		return nil, err
 	}
 	query := url.Values{}
-	if name != "" {
-		query.Set("name", name)
+	for name, value := range map[string]string{"name": f.Name, "platform": f.Platform} {
+		if value != "" {
+			query.Set(name, value)
+		}
 	}
 	var e explain.Explanation
-	return &e, c.Post(ctx, "/bulkhead/explain", query, container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}, &e)
+	return &e, c.Post(ctx, "/bulkhead/explain", query, q.Body(), &e)
 }
 
 // printExplanation writes an explanation for people.

@@ -28,6 +28,7 @@ const (
 func runCommand(p *program, start bool) *cobra.Command {
 	var f runflags.Flags
 	var r remote
+	var explain bool
 	use, short := "create", "Create a container"
 	if start {
 		use, short = "run", "Create a container and run it"
@@ -35,7 +36,13 @@ func runCommand(p *program, start bool) *cobra.Command {
 	c := &cobra.Command{
 		Use: use + " [OPTIONS] IMAGE [COMMAND] [ARG...]", Short: short, Args: count(1, -1), ValidArgsFunction: p.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := p.run(cmd.Context(), &f, &r, args, start); err != nil {
+			var err error
+			if explain {
+				err = p.explained(cmd.Context(), &f, args)
+			} else {
+				err = p.run(cmd.Context(), &f, &r, args, start)
+			}
+			if err != nil {
 				return asEngine(err)
 			}
 			return nil
@@ -44,6 +51,7 @@ func runCommand(p *program, start bool) *cobra.Command {
 	c.Flags().Bool("help", false, "help for "+use) // -h is the host name
 	f.Register(c.Flags())
 	r.register(c.Flags())
+	c.Flags().BoolVar(&explain, "explain", false, "show what would confine it, call by call, and make nothing")
 	if start {
 		f.RegisterRun(c.Flags())
 	}

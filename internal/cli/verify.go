@@ -18,6 +18,7 @@ func verifyCommand(p *program) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use: "verify [OPTIONS] CONTAINER", Short: "Compare what confines a container with what was declared, by asking the kernel", Args: count(1, 1),
+		ValidArgsFunction: p.completeContainers(isRunning),
 		Long: "Compare what confines a running container with what was declared, by asking the kernel.\n\n" +
 			"The exit status is 0 if nothing differs, 1 if something does, and 125 if it could not be found out.",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -135,6 +135,10 @@ func TestExplainSame(t *testing.T) {
 	if r := l.do("", "explain", "cc"); r.code != 0 || !strings.Contains(r.out, "execve") || !strings.Contains(r.out, "[level hardened]") {
 		t.Errorf("%d: %.500s %s", r.code, r.out, r.problems)
 	}
+	before := files(t, l.dir)
+	if r := l.do("", "run", "--explain", "--rm", "-d", "--read-only", "busybox", "true"); r.code != 0 || !strings.Contains(r.out, "[--read-only]") || files(t, l.dir) != before {
+		t.Errorf("run --explain: %d: %.500s %s", r.code, r.out, r.problems)
+	}
 	if r := l.do("", "explain", "--settings", "cc"); strings.Contains(r.out, "execve(") {
 		t.Error("calls with --settings")
 	}

@@ -37,7 +37,6 @@ var refused = []Refused{
 	{Name: "io-maxiops", Why: windows},
 	{Name: "kernel-memory", Why: "the kernel has dropped it (cgroup v2, and v1 since 5.4)"},
 	{Name: "disable-content-trust", Why: "signatures are not verified yet, so there is nothing to switch off", Hint: "leave it away; digests are always verified", Boolean: true},
-	{Name: "explain", Why: "is a command of its own", Hint: "bulkhead explain -- and this line, without run", Boolean: true},
 	{Name: "uidmap", Why: ranges, Hint: "--userns host, or leave it away"},
 	{Name: "gidmap", Why: ranges, Hint: "--userns host, or leave it away"},
 	{Name: "subuidname", Why: ranges},
