@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 
 // drainTime bounds how long output is read after the last process has ended: what still holds the pipe is no process of the container.
 const drainTime = 3 * time.Second
+
+// settleTime is when a program is taken for one that stays: what its start has used of memory is given back then.
+const settleTime = time.Second
 
 // once starts the program and waits for its end.
 func (m *monitor) once() error {
@@ -40,6 +44,8 @@ func (m *monitor) once() error {
 	}
 	began := time.Now()
 	check, endMemory := m.watchHealth(), m.watchMemory()
+	settle := time.AfterFunc(settleTime, debug.FreeOSMemory)
+	defer settle.Stop()
 	code, err := wait(process, check)
 	oom := m.ranOut()
 	endMemory(oom)
