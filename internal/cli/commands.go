@@ -59,6 +59,7 @@ func commands() []entry {
 		{[]string{"update"}, updateCommand},
 		{[]string{"verify"}, verifyCommand},
 		{[]string{"version"}, versionCommand},
+		{[]string{"volume"}, volumeCommand},
 		{[]string{"wait"}, waitCommand},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	engineimage "github.com/bulkhead-engine/bulkhead/internal/engine/image"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
@@ -39,6 +40,7 @@ func (containers) PutArchive(context.Context, string, string, io.Reader, option.
 type services struct {
 	images     func() (*image.Service, error)
 	containers func() (*container.Service, error)
+	volumes    *volume.Service
 
 	mu      sync.Mutex
 	closers []func() error
@@ -67,9 +69,20 @@ func (s *services) close() error {
 // open makes the services that the routes ask.
 func (e *Engine) open() (server.Services, error) {
 	s := &e.services
+	log := event.Open(filepath.Join(e.o.Run, "events"))
+	s.volumes = volume.New(volume.Options{Root: filepath.Join(e.o.Root, "volumes"), Events: log, Warn: e.o.Warn, Users: func() (map[string][]string, error) {
+		if !e.anyContainer() {
+			return nil, nil
+		}
+		c, err := s.containers()
+		if err != nil {
+			return nil, err
+		}
+		return c.VolumeUsers()
+	}})
 	s.images = sync.OnceValues(func() (*image.Service, error) {
 		lib, err := image.Open(image.Options{Root: e.o.Root, Unpacker: e.program("bulkhead-unpack"), InUse: func() (map[digest.Digest][]string, error) {
-			if _, err := os.Lstat(filepath.Join(e.o.Root, "containers")); os.IsNotExist(err) {
+			if !e.anyContainer() {
 				return nil, nil
 			}
 			c, err := s.containers()
@@ -88,9 +101,8 @@ func (e *Engine) open() (server.Services, error) {
 		if err != nil {
 			return nil, err
 		}
-		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Monitor: e.program("bulkhead-monitor"), Warn: e.o.Warn})
+		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Volumes: s.volumes, Monitor: e.program("bulkhead-monitor"), Warn: e.o.Warn})
 	})
-	log := event.Open(filepath.Join(e.o.Run, "events"))
 	return server.Services{
 		OpenContainers: func() (server.Containers, error) {
 			if os.Geteuid() != 0 {
@@ -103,8 +115,15 @@ func (e *Engine) open() (server.Services, error) {
 			}
 			return containers{container.API{Service: c}}, nil
 		},
-		Images: engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn}),
+		Volumes: s.volumes,
+		Images:  engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn}),
 	}, nil
+}
+
+// anyContainer reports whether there may be one: without, nobody has images and volumes, and nothing need be opened to know it.
+func (e *Engine) anyContainer() bool {
+	_, err := os.Lstat(filepath.Join(e.o.Root, "containers"))
+	return !os.IsNotExist(err)
 }
 
 // program is where one of ours is, "" for the places where it looks by itself.

@@ -100,6 +100,9 @@ func newEngine(t testing.TB, docker string) *engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(short) })
+	if err := os.Chmod(short, 0o755); err != nil { // a container's root passes through, who is nobody outside
+		t.Fatal(err)
+	}
 	e := &engine{TB: t, root: filepath.Join(dir, "root"), run: filepath.Join(short, "run"), socket: filepath.Join(short, "s"), home: t.TempDir(), docker: docker}
 	engine, err := daemon.Open(daemon.Options{Root: e.root, Run: e.run, Product: "0.0-test", Programs: programs, Warn: func(err error) { t.Log(err) }})
 	if err != nil {

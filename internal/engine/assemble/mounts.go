@@ -129,6 +129,7 @@ func (b *build) point(p *Point) error {
 		if p.Source == "" {
 			return errdef.Errorf(errdef.Internal, "the volume has no directory")
 		}
+		b.risky(p) // one may be a directory of the host
 	}
 	if p.Relabel != NoRelabel {
 		b.out.Relabel = append(b.out.Relabel, *p)
@@ -148,6 +149,12 @@ func (b *build) source(p *Point) error {
 		}
 		b.out.Make = append(b.out.Make, p.Source)
 	}
+	b.risky(p)
+	return nil
+}
+
+// risky records what a source of the host's gives away.
+func (b *build) risky(p *Point) {
 	if !p.ReadOnly && slices.Contains(dangerous, p.Source) {
 		b.weaker("volume "+p.Source, "the host: whoever may write there is outside")
 	}
@@ -157,7 +164,6 @@ func (b *build) source(p *Point) error {
 	if p.Suid || p.Dev {
 		b.weaker("volume "+p.Source, "that device nodes or set-user-id files of the source count for nothing")
 	}
-	return nil
 }
 
 // idmapped has the files of a source shown with the container's ids: what belongs to root there belongs to root inside, who is nobody outside.

@@ -14,10 +14,13 @@ import (
 
 // A Point is something mounted into a container.
 type Point struct {
-	Type        mount.Type // bind, volume, tmpfs
-	Name        string     // of a volume; "": one without a name, which the engine makes
-	Source      string     // of a bind mount, absolute; of a volume, what the engine fills in
-	Destination string     // absolute, clean
+	Type        mount.Type        // bind, volume, tmpfs
+	Name        string            // of a volume; "": one without a name, which the engine makes and then names
+	Anonymous   bool              // the engine has named it
+	Driver      map[string]string `json:",omitempty"` // options of a volume that is made
+	Labels      map[string]string `json:",omitempty"` // of such a one
+	Source      string            // of a bind mount, absolute; of a volume, what the engine fills in
+	Destination string            // absolute, clean
 	ReadOnly    bool
 	Propagation string // rprivate, rslave ...; "": rprivate
 	Relabel     Relabel
@@ -252,8 +255,12 @@ func mounted(m *mount.Mount) (Point, error) {
 		}
 		if o := m.VolumeOptions; o != nil {
 			p.NoCopy = o.NoCopy
+			p.Labels = o.Labels
 			if o.Subpath != "" || o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != "local" {
 				return p, errdef.Errorf(errdef.Unsupported, "volume-subpath and volume drivers are not supported")
+			}
+			if o.DriverConfig != nil {
+				p.Driver = o.DriverConfig.Options
 			}
 		}
 	case mount.TypeTmpfs:

@@ -15,7 +15,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
-	"github.com/moby/moby/api/types/mount"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -71,6 +70,9 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 		s.drop("names", r.Name, r.ID)
 		s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
 		_ = os.RemoveAll(s.dir(r.ID) + ".new")
+		if verr := s.removeVolumes(context.WithoutCancel(ctx), r); verr != nil && s.o.Warn != nil {
+			s.o.Warn(verr)
+		}
 		return nil, err
 	}
 	s.event(r, events.ActionCreate)
@@ -92,13 +94,11 @@ func (s *Service) make(ctx context.Context, r *Record, secrets []option.Secret) 
 			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
 		}
 	}
-	for i := range r.Points {
-		if p := &r.Points[i]; p.Type == mount.TypeVolume {
-			if err := s.volume(dir, r, p, i); err != nil {
-				return err
-			}
-		}
+	release, err := s.takeVolumes(ctx, r)
+	if err != nil {
+		return err
 	}
+	defer release()
 	// What cannot be is refused now and not at the start: the same compiler, with the same facts.
 	result, err := s.assemble(ctx, r, "/", nil)
 	if err != nil {
@@ -150,23 +150,6 @@ func (s *Service) takeRange(r *Record) error {
 		return err
 	}
 	return errdef.Errorf(errdef.Unavailable, "container: all %d ranges of user ids are taken: as many containers are there", ranges)
-}
-
-// volume gives a point of a volume its directory: that of the name, or one of the container's own.
-func (s *Service) volume(dir string, r *Record, p *assemble.Point, n int) error {
-	if p.Name != "" {
-		p.Source = filepath.Join(s.o.Root, "volumes", p.Name, "_data")
-		if err := os.MkdirAll(p.Source, 0o755); err != nil {
-			return errdef.Errorf(errdef.Unavailable, "volume %s: %w", p.Name, err)
-		}
-		return nil
-	}
-	name := "volume-" + strconv.Itoa(n)
-	if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "volume of %s: %w", p.Destination, err)
-	}
-	p.Source = filepath.Join(s.dir(r.ID), name)
-	return nil
 }
 
 // checkRestart refuses a policy that cannot be.

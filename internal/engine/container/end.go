@@ -188,7 +188,7 @@ func (s *Service) waitFor(ctx context.Context, id string) (*control.Reply, error
 // RemoveOptions say what a removal may do.
 type RemoveOptions struct {
 	Force   bool // kill it if it runs
-	Volumes bool // and its volumes without a name: they are its own, and go always
+	Volumes bool // and its volumes without a name, which go with a container that removes itself in any case
 }
 
 // Remove removes a container, its writable layer and its log.
@@ -235,7 +235,10 @@ func (s *Service) remove(ctx context.Context, name string, o RemoveOptions) (don
 	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
 		return false, err
 	}
-	return true, s.erase(&c.Record)
+	if err := s.erase(&c.Record); err != nil || !o.Volumes && !c.Host.AutoRemove {
+		return true, err
+	}
+	return true, s.removeVolumes(ctx, &c.Record)
 }
 
 // erase removes the directories, the one that says that there is a container by a rename first, and then the claims.

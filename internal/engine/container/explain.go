@@ -54,7 +54,10 @@ func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Expla
 	}
 	for i := range r.Points {
 		if p := &r.Points[i]; p.Type == mount.TypeVolume && p.Name != "" {
-			p.Source = filepath.Join(s.o.Root, "volumes", p.Name, "_data")
+			p.Source = filepath.Join(volumesDir(s.o.Root), p.Name, "_data")
+			if v, err := s.o.Volumes.Inspect(context.Background(), p.Name); err == nil {
+				p.Source = v.Mountpoint
+			}
 		} else if p.Type == mount.TypeVolume {
 			p.Source = filepath.Join(s.dir(r.ID), "volume-"+strconv.Itoa(i))
 		}

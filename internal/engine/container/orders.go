@@ -42,6 +42,9 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
 			s.claimPath("names", c.Name), s.claimPath("ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID), s.secretsOf(c.ID),
 		}
+		for _, name := range anonymous(c.Points) {
+			o.AutoRemove = append(o.AutoRemove, filepath.Join(volumesDir(s.o.Root), name))
+		}
 	}
 	var err error
 	if o.Health, err = healthCheck(&c.Config, &c.Host); err != nil {

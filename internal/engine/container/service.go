@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
@@ -23,7 +25,8 @@ type Options struct {
 	Root    string // directory of the engine, absolute
 	Run     string // directory on a tmpfs, absolute
 	Images  *image.Service
-	Monitor string // the program bulkhead-monitor; "": beside this program, or in ../libexec/bulkhead
+	Volumes *volume.Service // nil: those below Root
+	Monitor string          // the program bulkhead-monitor; "": beside this program, or in ../libexec/bulkhead
 	Warn    func(error)
 }
 
@@ -60,7 +63,11 @@ func Open(o Options) (*Service, error) {
 		return nil, errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 	}
 	rt := &runtime.Runtime{Root: filepath.Join(o.Run, "runtime"), Rootless: os.Geteuid() != 0, SeccompCache: filepath.Join(o.Run, "seccomp"), Warn: o.Warn}
-	return &Service{o: o, rt: rt}, nil
+	s := &Service{o: o, rt: rt}
+	if o.Volumes == nil {
+		s.o.Volumes = volume.New(volume.Options{Root: volumesDir(o.Root), Users: s.VolumeUsers, Events: event.Open(s.eventDir()), Warn: o.Warn})
+	}
+	return s, nil
 }
 
 // InUse returns the images that containers have, for package image.

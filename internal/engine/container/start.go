@@ -76,6 +76,9 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 		return err
 	}
 	defer root.Close()
+	if err := s.readyVolumes(ctx, &c.Record, use); err != nil {
+		return err
+	}
 	if err := s.bundle(ctx, c, root, len(clients)); err != nil {
 		return err
 	}

@@ -1,0 +1,111 @@
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
+	"github.com/moby/moby/api/types/mount"
+	api "github.com/moby/moby/api/types/volume"
+	"golang.org/x/sys/unix"
+)
+
+// VolumeUsers returns which containers have which volumes, for package engine/volume.
+func (s *Service) VolumeUsers() (map[string][]string, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]string{}
+	for _, id := range ids {
+		r, err := s.read(id)
+		if err != nil {
+			continue
+		}
+		for i := range r.Points {
+			if name := r.Points[i].Name; r.Points[i].Type == mount.TypeVolume && name != "" && !slices.Contains(out[name], r.Name) {
+				out[name] = append(out[name], r.Name)
+			}
+		}
+	}
+	return out, nil
+}
+
+// volumesDir is where volumes are, for who brings no service of them.
+func volumesDir(root string) string { return filepath.Join(root, "volumes") }
+
+// takeVolumes gives the points of volumes their directories. The claims keep the volumes until the container's record names them.
+func (s *Service) takeVolumes(ctx context.Context, r *Record) (release func(), err error) {
+	var claims []*volume.Claim
+	release = func() {
+		for _, c := range claims {
+			_ = c.Close()
+		}
+	}
+	for i := range r.Points {
+		p := &r.Points[i]
+		if p.Type != mount.TypeVolume {
+			continue
+		}
+		c, err := s.o.Volumes.Take(ctx, api.CreateRequest{Name: p.Name, DriverOpts: p.Driver, Labels: p.Labels})
+		if err != nil {
+			release()
+			return nil, errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%s: %w", p.Flag, err), errdef.Hint(err))
+		}
+		p.Anonymous = p.Name == ""
+		p.Name, p.Source = c.Name, c.Source
+		claims = append(claims, c)
+	}
+	return release, nil
+}
+
+// readyVolumes makes volumes ready for a start: new ones are filled with what the image has in their place.
+func (s *Service) readyVolumes(ctx context.Context, r *Record, use *snapshot.Use) error {
+	from := func(context.Context) (*os.File, error) {
+		fd, err := snapshot.Mount(&snapshot.MountOptions{Use: use, Attr: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV})
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), "image"), nil
+	}
+	for i := range r.Points {
+		p := &r.Points[i]
+		if p.Type != mount.TypeVolume || p.Name == "" {
+			continue
+		}
+		source := from
+		if p.NoCopy {
+			source = nil
+		}
+		if err := s.o.Volumes.Ready(ctx, p.Name, source, p.Destination); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// anonymous are the volumes that a container has made for itself.
+func anonymous(points []assemble.Point) []string {
+	var out []string
+	for i := range points {
+		if points[i].Anonymous {
+			out = append(out, points[i].Name)
+		}
+	}
+	return out
+}
+
+// removeVolumes removes what a container has made for itself, unless another has it.
+func (s *Service) removeVolumes(ctx context.Context, r *Record) error {
+	for _, name := range anonymous(r.Points) {
+		if err := s.o.Volumes.Remove(ctx, name, true); err != nil && !errdef.Is(err, errdef.Conflict) {
+			return err
+		}
+	}
+	return nil
+}
