@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
@@ -291,5 +293,43 @@ func TestHealthActions(t *testing.T) {
 	}
 	if list, err := e.List(); err != nil || slices.ContainsFunc(list, func(c *container.Container) bool { return c.Config.Cmd[0] == "true" }) {
 		t.Errorf("something was left of what was refused: %v", err)
+	}
+}
+
+// TestMoreEvents: programs that are run in a container, restart, export and commit.
+func TestMoreEvents(t *testing.T) {
+	e := newEngine(t)
+	ctx := context.Background()
+	a := container.API{Service: e.Service}
+	id := e.started(nil, "sleep", "1000")
+	exec, err := a.ExecCreate(ctx, id, api.ExecCreateRequest{Cmd: []string{"sh", "-c", "exit 3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.ExecStart(ctx, exec, option.Exec{}, func(bool) (option.Streams, error) { return option.Streams{}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero := time.Duration(0)
+	if err := a.Restart(ctx, id, option.Stop{Timeout: &zero}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Export(ctx, id, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Commit(ctx, id, container.CommitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	list := e.events(nil)
+	if got := actions(list); got != "create start exec_create: sh -c exit 3 exec_start: sh -c exit 3 exec_die kill kill die stop start restart export commit" {
+		t.Errorf("%s", got)
+	}
+	for _, m := range list {
+		if strings.HasPrefix(string(m.Action), "exec_") && m.Actor.Attributes["execID"] != exec || m.Action == events.ActionExecDie && m.Actor.Attributes["exitCode"] != "3" {
+			t.Errorf("%+v", m)
+		}
+	}
+	if got := actions(e.events(event.Filter{"event": {"exec_start"}})); got != "exec_start: sh -c exit 3" {
+		t.Errorf("%s", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/layer/overlay"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 	"golang.org/x/sys/unix"
 )
@@ -131,7 +132,7 @@ func (s API) Restart(ctx context.Context, name string, o option.Stop) error {
 			return err
 		}
 	}
-	return s.run(context.WithoutCancel(ctx), c)
+	return s.told(c, events.ActionRestart, s.run(context.WithoutCancel(ctx), c))
 }
 
 // keep tells a monitor not to remove the container when it ends.

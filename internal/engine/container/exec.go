@@ -13,6 +13,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 )
 
 const (
@@ -118,6 +119,7 @@ func (s API) ExecCreate(_ context.Context, name string, q api.ExecCreateRequest)
 	if err := s.writeExec(e); err != nil {
 		return "", err
 	}
+	s.event(&c.Record, execAction(events.ActionExecCreate, e), "execID", e.ID)
 	return e.ID, nil
 }
 

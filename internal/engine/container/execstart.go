@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +56,7 @@ func (s API) ExecStart(ctx context.Context, id string, o option.Exec, open optio
 		x.close()
 		return err
 	}
+	s.event(&c.Record, execAction(events.ActionExecStart, e), "execID", e.ID)
 	done := make(chan struct{})
 	if o.Detach {
 		go func() { x.carry(p, option.Streams{}, nil); close(done) }()
@@ -121,6 +123,7 @@ func exitCode(err error) int {
 // end records how a program ended.
 func (x *running) end(code int) {
 	x.e.Ended, x.e.ExitCode = true, &code
+	x.s.event(&x.c.Record, events.ActionExecDie, "execID", x.e.ID, "exitCode", strconv.Itoa(code))
 	if err := x.s.writeExec(x.e); err != nil && x.s.exists(x.c.ID) && x.s.o.Warn != nil {
 		if _, gone := os.Lstat(x.s.execDir(x.c.ID)); gone == nil {
 			x.s.o.Warn(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
@@ -131,7 +132,8 @@ func (s *Service) Commit(ctx context.Context, name string, o CommitOptions) (*im
 		return nil, err
 	}
 	config.History = append(append([]v1.History{}, config.History...), v1.History{Created: &now, Author: o.Author, Comment: o.Message, CreatedBy: "commit"})
-	return s.o.Images.Build(ctx, image.BuildOptions{Name: o.Name, Base: base, Layer: f, Config: config, Action: "commit"})
+	made, err := s.o.Images.Build(ctx, image.BuildOptions{Name: o.Name, Base: base, Layer: f, Config: config, Action: "commit"})
+	return made, s.told(c, events.ActionCommit, err)
 }
 
 // committed is a container's configuration with what a commit says of it.
@@ -218,5 +220,5 @@ func (s *Service) Export(ctx context.Context, name string, w io.Writer) error {
 	t := &overlay.Tree{Upper: fd, IDs: ids(&c.Record)}
 	defer t.Close()
 	_, err = overlay.Diff(ctx, t, w)
-	return err
+	return s.told(c, events.ActionExport, err)
 }

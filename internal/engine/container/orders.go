@@ -4,6 +4,7 @@ import (
 	"maps"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -107,4 +108,9 @@ func deviceNodes(result *assemble.Result) []control.Device {
 		out = append(out, d)
 	}
 	return out
+}
+
+// execAction is what Docker calls an event of a program in a container: with its command line.
+func execAction(action events.Action, e *execRecord) events.Action {
+	return action + ": " + events.Action(strings.Join(e.Request.Cmd, " "))
 }
