@@ -15,14 +15,14 @@ import (
 // verifyCommand is `verify`: what the kernel says of a container beside what was declared.
 func verifyCommand(p *program) *cobra.Command {
 	var text string
-	var all bool
+	var all, stop bool
 	c := &cobra.Command{
 		Use: "verify [OPTIONS] CONTAINER", Short: "Compare what confines a container with what was declared, by asking the kernel", Args: count(1, 1),
 		ValidArgsFunction: p.completeContainers(isRunning),
 		Long: "Compare what confines a running container with what was declared, by asking the kernel.\n\n" +
 			"The exit status is 0 if nothing differs, 1 if something does, and 125 if it could not be found out.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := p.verify(cmd.Context(), args[0])
+			r, err := p.verify(cmd.Context(), args[0], stop)
 			if err != nil {
 				return asEngine(err)
 			}
@@ -41,17 +41,22 @@ func verifyCommand(p *program) *cobra.Command {
 	}
 	c.Flags().StringVar(&text, "format", "", "json, or a template")
 	c.Flags().BoolVarP(&all, "all", "a", false, "print what is as declared, too")
+	c.Flags().BoolVar(&stop, "stop", false, "stop each process for a moment, to read its seccomp filters")
 	return c
 }
 
 // verify gets the report of a container.
-func (p *program) verify(ctx context.Context, name string) (*verify.Report, error) {
+func (p *program) verify(ctx context.Context, name string, stop bool) (*verify.Report, error) {
 	c, err := p.engine()
 	if err != nil {
 		return nil, err
 	}
+	query := url.Values{}
+	if stop {
+		query.Set("stop", "1")
+	}
 	var r verify.Report
-	return &r, c.Get(ctx, "/bulkhead/containers/"+url.PathEscape(name)+"/verify", nil, &r)
+	return &r, c.Get(ctx, "/bulkhead/containers/"+url.PathEscape(name)+"/verify", query, &r)
 }
 
 // printVerify writes a report for people: what differs, what nobody can tell, and how much is as it was declared.

@@ -7,6 +7,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -158,7 +159,11 @@ func TestDifferences(t *testing.T) {
 		"net.ipv4.ip_forward 0 1":                             func(_ *Declared, f *Facts) { f.Inner.Sysctls["net.ipv4.ip_forward"] = "1" },
 		"net.ipv4.ping_group_range 0 99 0 99999":              func(_ *Declared, f *Facts) { f.Inner.Sysctls["net.ipv4.ping_group_range"] = "0 99999" },
 		"host name box other":                                 func(_ *Declared, f *Facts) { f.Inner.Hostname = "other" },
-		"interfaces only loopback also eth0":                  func(_ *Declared, f *Facts) { f.Inner.Interfaces = []string{"eth0", "lo"} },
+		"what the filter decides: process 100 (true) a program of": func(d *Declared, f *Facts) {
+			d.Stop = true
+			f.Processes[0].Filters = [][]byte{{1, 2, 3, 4, 5, 6, 7, 8}}
+		},
+		"interfaces only loopback also eth0": func(_ *Declared, f *Facts) { f.Inner.Interfaces = []string{"eth0", "lo"} },
 	} {
 		d, f := healthy()
 		change(d, f)
@@ -202,6 +207,15 @@ func TestNoDifference(t *testing.T) {
 			f.Processes = append(f.Processes, p)
 			f.Processes[0].Tracer = 200
 		},
+		"filters": func(d *Declared, f *Facts) {
+			d.Stop = true
+			own, err := seccomp.Compile(d.Spec.Linux.Seccomp)
+			if err != nil {
+				panic(err)
+			}
+			f.Processes[0].Filters = [][]byte{own.Bytes(), {6, 0, 0, 0, 0, 0, 0, 0}}
+		},
+		"filters unread":  func(d *Declared, f *Facts) { d.Stop, f.FiltersErr = true, "no" },
 		"source gone":     func(_ *Declared, f *Facts) { f.Sources["/srv"] = Source{} },
 		"source replaced": func(_ *Declared, f *Facts) { f.Mounts[3].Root = "/srv//deleted" },
 		"joined gone":     func(_ *Declared, f *Facts) { f.Joined = map[string]Namespaces{} },

@@ -20,6 +20,7 @@ type Declared struct {
 	Alone     bool   // its network is none: there is nothing but loopback
 	Parent    int    // a process in the host's namespaces, as the container's monitor; 0: this one
 	Rootless  bool   // no device rules could be set
+	Stop      bool   // processes may be stopped for some microseconds, to read their filters
 	NewRules  bool   // the device rules were replaced by an update
 	Others    []Other
 }
@@ -49,6 +50,8 @@ type Facts struct {
 	Paths      map[string]Path   // inside, by the path as declared
 	Sources    map[string]Source // of bind mounts, on the host
 	Nodes      []Node            // device nodes in /dev
+
+	FiltersErr string // why some filters could not be read
 
 	Limits    []cgroup.Value
 	LimitsErr string
@@ -108,5 +111,6 @@ type Process struct {
 	AppArmor  string
 	SELinux   string
 	Outside   []string // descriptors, working and root directories that lie outside of its mounts
+	Filters   [][]byte // seccomp programs, the oldest first; nil: not read
 	Tracer    int      // 0: none; the process that traces it
 }

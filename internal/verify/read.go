@@ -39,7 +39,7 @@ func Read(ctx context.Context, d *Declared) (*Facts, error) {
 			_ = unix.Close(r.root)
 		}
 	}()
-	for _, step := range []func() error{r.alive, r.hosts, r.processes, r.maps, r.mounts, r.limits, r.inner, r.alive} {
+	for _, step := range []func() error{r.alive, r.hosts, r.processes, r.filters, r.maps, r.mounts, r.limits, r.inner, r.alive} {
 		if err := ctx.Err(); err != nil {
 			return nil, errdef.Errorf(errdef.Timeout, "verify container %s: %w", d.Name, context.Cause(ctx))
 		}

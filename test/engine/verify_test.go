@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -192,5 +194,46 @@ func TestVerifySecrets(t *testing.T) {
 		if err != nil || strings.Contains(string(data), "hidden-") || !strings.Contains(string(data), "/run/secrets") || !strings.Contains(string(data), "/etc/b") {
 			t.Errorf("%v: %s", err, data)
 		}
+	}
+}
+
+// TestVerifyStopped: filters are read back, and the program goes on; a process under another filter is found.
+func TestVerifyStopped(t *testing.T) {
+	l := newLine(t)
+	profile := filepath.Join(l.dir, "p.json")
+	if err := os.WriteFile(profile, []byte(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["acct"],"action":"SCMP_ACT_ERRNO"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.started("cc", "busybox", "sh", "-c", "sleep 1000 & i=0; while sleep 0.01; do i=$((i+1)); echo $i; done; echo stopped")
+	for range 20 {
+		r := l.do("", "verify", "--stop", "--all", "cc")
+		if r.code != 0 || !strings.Contains(r.out, "what the filter decides") || strings.Contains(r.out, "differs") {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if r := l.do("", "logs", "cc"); strings.Contains(r.out, "stopped") || r.problems != "" {
+		t.Errorf("%+v", r)
+	}
+	other := l.started("other", "--security-opt", "seccomp="+profile, "busybox", "sleep", "1000")
+	if r := l.do("", "verify", "--stop", "other"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	id := strings.TrimSpace(l.do("", "ps", "-q", "--no-trunc", "--filter", "name=cc").out)
+	cmd := exec.Command("sh", "-c", prelude+"echo $PID >$(cg pids)/cgroup.procs")
+	cmd.Env = append(os.Environ(), "PID="+other, "ID="+id)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if r := l.do("", "verify", "--stop", "cc"); r.code != 1 || !strings.Contains(r.out, "1 filters, none of which is this one") {
+		t.Errorf("%+v", r)
+	}
+	l.do("", "rm", "-f", "other")
+	l.do("", "pause", "cc")
+	if r := l.do("", "verify", "--stop", "cc"); r.code != 0 || !strings.Contains(r.out, "does not stop") {
+		t.Errorf("%+v", r)
+	}
+	l.do("", "unpause", "cc")
+	if r := l.do("", "verify", "--stop", "cc"); r.code != 0 || strings.Contains(r.out, "does not stop") {
+		t.Errorf("%+v", r)
 	}
 }

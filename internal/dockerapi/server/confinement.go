@@ -15,6 +15,8 @@ import (
 type Confinement interface {
 	// Verify compares a running container with what it was started with.
 	Verify(ctx context.Context, name string) (*verify.Report, error)
+	// VerifyStopped reads filters, too, for which each process is stopped for a moment.
+	VerifyStopped(ctx context.Context, name string) (*verify.Report, error)
 	// Explain tells what confines a container, ExplainCreate what would confine one that is not made.
 	Explain(ctx context.Context, name string) (*explain.Explanation, error)
 	ExplainCreate(ctx context.Context, o option.Create) (*explain.Explanation, error)
@@ -46,7 +48,11 @@ func (s *Server) containerVerify(r *request) error {
 	if err != nil {
 		return err
 	}
-	report, err := c.Verify(r.Context(), r.value("name"))
+	ask := c.Verify
+	if r.flag("stop") {
+		ask = c.VerifyStopped
+	}
+	report, err := ask(r.Context(), r.value("name"))
 	if err != nil {
 		return err
 	}

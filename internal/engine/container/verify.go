@@ -20,6 +20,16 @@ const (
 
 // Verify compares a running container with what it was started with, as the kernel has it now.
 func (s *Service) Verify(ctx context.Context, name string) (*verify.Report, error) {
+	return s.verify(ctx, name, false)
+}
+
+// VerifyStopped is Verify that reads seccomp filters, too. For that each process is stopped for some microseconds, as by SIGSTOP and SIGCONT: of a call that waits, as
+// epoll_wait(2), the program may see EINTR (signal(7)).
+func (s *Service) VerifyStopped(ctx context.Context, name string) (*verify.Report, error) {
+	return s.verify(ctx, name, true)
+}
+
+func (s *Service) verify(ctx context.Context, name string, stop bool) (*verify.Report, error) {
 	c, err := s.Get(name)
 	if err != nil {
 		return nil, err
@@ -31,6 +41,7 @@ func (s *Service) Verify(ctx context.Context, name string) (*verify.Report, erro
 	if err != nil {
 		return nil, err
 	}
+	d.Stop = stop
 	for try := 1; ; try++ {
 		f, err := verify.Read(ctx, d)
 		if err != nil {
