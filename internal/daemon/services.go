@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -10,31 +8,12 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/server"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	engineimage "github.com/bulkhead-engine/bulkhead/internal/engine/image"
-	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
-	api "github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/go-digest"
 )
-
-// containers are the service's, but for archives.
-type containers struct{ container.API }
-
-var errArchive = errdef.Errorf(errdef.Unsupported, "archives of a container's files are not there yet")
-
-func (containers) StatPath(context.Context, string, string) (api.PathStat, error) {
-	return api.PathStat{}, errArchive
-}
-
-func (containers) GetArchive(context.Context, string, string, io.Writer, func(api.PathStat) error) error {
-	return errArchive
-}
-
-func (containers) PutArchive(context.Context, string, string, io.Reader, option.Put) error {
-	return errArchive
-}
 
 // services are what was opened, and how the rest is. What a request does not want is not opened: a list of images reads no container.
 type services struct {
@@ -113,7 +92,7 @@ func (e *Engine) open() (server.Services, error) {
 			if err != nil {
 				return nil, err
 			}
-			return containers{container.API{Service: c}}, nil
+			return container.API{Service: c}, nil
 		},
 		Volumes: s.volumes,
 		Images:  engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn}),
