@@ -46,6 +46,7 @@ var matrix = []row{
 		{pkg: "./test/script", timeout: long},
 		{pkg: "./test/attack", timeout: long},
 	}},
+	{boot: boot{"stable", "none", "small"}, part: "peers", suites: []suite{{pkg: conformance, run: judges, timeout: long}}},
 	{boot: boot{"stable", "none", "systemd"}, suites: []suite{
 		{pkg: "./internal/sandbox/cgroup", skips: "TestLiveUserUnit", timeout: long},
 		{pkg: "./internal/sandbox/cgroup", run: "TestLiveUserUnit", user: "user"},
@@ -75,6 +76,13 @@ var matrix = []row{
 
 // long is for suites that take minutes: it ends what hangs, and is no measure of how fast a machine ought to be. Others have two minutes.
 const long = 12 * time.Minute
+
+// judges are those of test/conformance that run in the matrix, where cgroups are of version 2 alone: what a peer sets and reads there, the life of its
+// containers, and what each does in its own way. Both peers whole, and the other validation programs, take nine minutes here: make vm PKG=./test/conformance.
+// The programs for files of version 1 (linux_cgroups_*, delete_resources, delete_only_create_resources) have nothing to read in such a machine.
+const judges = "TestCell|TestContainerdTask|TestPodmanLifecycle|" +
+	"TestPodmanRun/(memory|pids_limit_holds|cpu_shares|seccomp_profile|volume$|devices_denied|user_namespace|privileged)|" +
+	"TestRuntimeTools/(default|create$|mounts|process$|process_capabilities$|process_rlimits$|linux_devices|linux_seccomp|linux_sysctl|linux_uid_mappings)"
 
 const (
 	doctorSkips  = "TestAlone|TestMends(/.*)?|TestProfileLoads" // other machines' mends, and what the mends start

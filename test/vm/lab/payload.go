@@ -111,6 +111,26 @@ func copyFile(from, to string, mode fs.FileMode) error {
 	return os.WriteFile(to, data, mode|0o444)
 }
 
+// conformance is the package whose tests run programs of another module: in BULKHEAD_TEST_BIN/runtimetools, there being no compiler.
+const conformance = "./test/conformance"
+
+// validation compiles them, unless that is done.
+func (p *payload) validation(ctx context.Context) error {
+	output := filepath.Join(p.dir, "bin", "runtimetools")
+	if _, err := os.Stat(output); err == nil {
+		return nil
+	}
+	if err := os.Mkdir(output, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", conformance+"/runtimetools", "-trimpath", "-ldflags=-s -w", "-o", output+"/", "tool")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build runtime-tools: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // tests compiles the tests of a package and returns the job that runs them.
 func (p *payload) tests(ctx context.Context, s suite, verbose bool) (wire.Job, error) {
 	pkg := "./" + strings.TrimPrefix(path.Clean(s.pkg), "./")
@@ -124,6 +144,11 @@ func (p *payload) tests(ctx context.Context, s suite, verbose bool) (wire.Job, e
 		}
 		if _, err := os.Stat(output); err != nil {
 			return wire.Job{}, fmt.Errorf("%s has no tests", pkg)
+		}
+	}
+	if pkg == conformance {
+		if err := p.validation(ctx); err != nil {
+			return wire.Job{}, err
 		}
 	}
 	argv := []string{"/bulkhead/tests/" + name, "-test.timeout=" + (s.timeout - 5*time.Second).String()}
