@@ -1,0 +1,326 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A screen is a pseudo-terminal with a command on it.
+type screen struct {
+	t             *testing.T
+	master, slave *os.File
+	cmd           *exec.Cmd
+	mu            sync.Mutex
+	shown         bytes.Buffer
+	read          chan struct{}
+}
+
+// screen starts a command that has a terminal of 100 columns and 30 rows.
+func (l *line) screen(args ...string) *screen {
+	t := l.t
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := int(master.Fd())
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{t: t, master: master, slave: slave, cmd: l.command(args...), read: make(chan struct{})}
+	s.size(30, 100)
+	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = slave, slave, slave
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.read)
+		b := make([]byte, 4096)
+		for {
+			n, err := master.Read(b)
+			s.mu.Lock()
+			s.shown.Write(b[:n])
+			s.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+func (s *screen) size(rows, columns uint16) {
+	s.t.Helper()
+	if err := unix.IoctlSetWinsize(int(s.slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *screen) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shown.String()
+}
+
+// wait waits until something is shown n times.
+func (s *screen) wait(text string, n int) {
+	s.t.Helper()
+	for range 400 {
+		if strings.Count(s.text(), text) >= n {
+			return
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	s.t.Errorf("%q is not shown %d times: %q", text, n, s.text())
+}
+
+func (s *screen) write(text string) {
+	s.t.Helper()
+	if _, err := s.master.WriteString(text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// cooked reports whether the terminal is as it was: it shows what is typed, and ^C is a signal.
+func (s *screen) cooked() bool {
+	state, err := unix.IoctlGetTermios(int(s.slave.Fd()), unix.TCGETS)
+	return err == nil && state.Lflag&(unix.ECHO|unix.ICANON|unix.ISIG) == unix.ECHO|unix.ICANON|unix.ISIG
+}
+
+// end waits for the command, and returns its status and whether the terminal was given back.
+func (s *screen) end() (code int, cooked bool) {
+	s.t.Helper()
+	timer := time.AfterFunc(20*time.Second, func() { _ = s.cmd.Process.Kill() })
+	_ = s.cmd.Wait() // the status is looked at
+	if !timer.Stop() {
+		s.t.Errorf("%v hangs: %q", s.cmd.Args[5:], s.text())
+	}
+	cooked = s.cooked()
+	_ = s.slave.Close()
+	<-s.read
+	_ = s.master.Close()
+	return s.cmd.ProcessState.ExitCode(), cooked
+}
+
+// TestForegroundTerminal: a shell on a terminal: its size, its changes, detaching, coming back, the exit status, and the terminal afterwards.
+func TestForegroundTerminal(t *testing.T) {
+	l := newLine(t)
+	s := l.screen("run", "-it", "--name", "shell", "busybox", "sh")
+	s.write("echo rea''dy; stty size\r")
+	s.wait("ready", 1)
+	s.wait("30 100", 1)
+	if s.cooked() {
+		t.Error("the terminal is not raw")
+	}
+	s.size(40, 120)
+	if err := s.cmd.Process.Signal(syscall.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 { // the size comes after the signal
+		s.write("stty size\r")
+		time.Sleep(50 * time.Millisecond)
+		if strings.Contains(s.text(), "40 120") {
+			break
+		}
+	}
+	s.wait("40 120", 1)
+	s.write("\x10\x11")
+	if code, cooked := s.end(); code != 0 || !cooked {
+		t.Errorf("detached: status %d, terminal given back: %v", code, cooked)
+	}
+	if r := l.do("", "inspect", "-f", "{{.State.Running}}", "shell"); r.out != "true\n" {
+		t.Errorf("after detaching: %+v", r)
+	}
+	s = l.screen("attach", "--detach-keys", "ctrl-x,d", "shell")
+	s.write("echo aga''in\r")
+	s.wait("again", 1)
+	s.write("\x18d")
+	if code, cooked := s.end(); code != 0 || !cooked {
+		t.Errorf("detached again: status %d, terminal given back: %v", code, cooked)
+	}
+	s = l.screen("exec", "-it", "shell", "sh")
+	s.write("tty; exit 6\r")
+	s.wait("/dev/pts/", 1)
+	if code, cooked := s.end(); code != 6 || !cooked {
+		t.Errorf("exec: status %d, terminal given back: %v", code, cooked)
+	}
+	s = l.screen("attach", "shell")
+	s.write("exit 5\r")
+	if code, cooked := s.end(); code != 5 || !cooked {
+		t.Errorf("attach to its end: status %d, terminal given back: %v: %q", code, cooked, s.text())
+	}
+	s = l.screen("start", "-ai", "shell")
+	s.write("echo third; kill -9 $$\r")
+	s.wait("third", 2)
+	s.write("exit 3\r")
+	if code, cooked := s.end(); code != 3 || !cooked {
+		t.Errorf("start -ai: status %d, terminal given back: %v: %q", code, cooked, s.text())
+	}
+	s = l.screen("run", "--rm", "-it", "busybox", "no-such-program")
+	if code, cooked := s.end(); code != 127 || !cooked {
+		t.Errorf("a program that is not there: status %d, terminal given back: %v", code, cooked)
+	}
+	s = l.screen("run", "--rm", "-it", "busybox", "sh", "-c", "echo up; sleep 100")
+	s.wait("up", 1)
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if code, cooked := s.end(); code != 143 || !cooked {
+		t.Errorf("SIGTERM with a terminal: status %d, terminal given back: %v", code, cooked)
+	}
+	if r := l.do("x", "run", "--rm", "-it", "busybox", "true"); r.code != 125 || !strings.Contains(r.problems, "not a TTY") {
+		t.Errorf("-it without a terminal: %+v", r)
+	}
+}
+
+// running runs a command until it has printed something.
+func (l *line) running(text string, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	l.t.Helper()
+	cmd := l.command(args...)
+	var out bytes.Buffer
+	var mu sync.Mutex
+	cmd.Stdout = &locked{w: &out, mu: &mu}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	for range 400 {
+		mu.Lock()
+		seen := strings.Contains(out.String(), text)
+		mu.Unlock()
+		if seen {
+			return cmd, &out
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	l.t.Errorf("%v does not print %q", args, text)
+	return cmd, &out
+}
+
+type locked struct {
+	w  *bytes.Buffer
+	mu *sync.Mutex
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// ended waits for a command, 10 seconds at most.
+func ended(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait() // the status is looked at
+	if !timer.Stop() {
+		t.Errorf("%v hangs", cmd.Args[5:])
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// TestForegroundSignals: signals go to the program, and the command ends as it does; the third is the command's own; without the proxy the first is.
+func TestForegroundSignals(t *testing.T) {
+	l := newLine(t)
+	loop := "; echo up; while :; do sleep 0.05; done"
+	for _, c := range []struct {
+		script string
+		signal syscall.Signal
+		code   int
+	}{
+		{"trap 'echo got; exit 7' TERM", syscall.SIGTERM, 7},
+		{"trap 'echo got; exit 8' INT", syscall.SIGINT, 8},
+		{"trap 'echo got; exit 9' USR1", syscall.SIGUSR1, 9},
+		{"trap 'echo got; exit 10' HUP", syscall.SIGHUP, 10},
+	} {
+		cmd, out := l.running("up", "run", "--rm", "busybox", "sh", "-c", c.script+loop)
+		_ = cmd.Process.Signal(c.signal)
+		if code := ended(t, cmd); code != c.code || !strings.Contains(out.String(), "got") {
+			t.Errorf("%v: status %d, want %d: %q", c.signal, code, c.code, out)
+		}
+	}
+	cmd, _ := l.running("up", "run", "--name", "deaf", "busybox", "sh", "-c", "trap '' INT"+loop)
+	for range 3 {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		time.Sleep(100 * time.Millisecond)
+	}
+	if code := ended(t, cmd); code != 130 {
+		t.Errorf("the third ^C: status %d", code)
+	}
+	cmd, _ = l.running("up", "run", "--sig-proxy=false", "--name", "other", "busybox", "sh", "-c", "trap 'exit 3' TERM"+loop)
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if code := ended(t, cmd); code != 143 {
+		t.Errorf("without the proxy: status %d", code)
+	}
+	if r := l.do("", "ps", "--format", "{{.Names}}"); !strings.Contains(r.out, "deaf\n") || !strings.Contains(r.out, "other\n") {
+		t.Errorf("they do not run any more: %+v", r)
+	}
+}
+
+// TestForegroundStreams: what is attached, and what a reader that goes away leads to.
+func TestForegroundStreams(t *testing.T) {
+	l := newLine(t)
+	both := "echo out; echo problem >&2"
+	for _, c := range []struct {
+		args          []string
+		stdin         string
+		out, problems string
+		code          int
+	}{
+		{[]string{"-a", "stdout"}, "", "out\n", "", 0},
+		{[]string{"-a", "stderr"}, "", "", "problem\n", 0},
+		{[]string{"-a", "stdout", "-a", "STDERR"}, "", "out\n", "problem\n", 0},
+		{[]string{"-t"}, "", "out\r\nproblem\r\n", "", 0},
+		{nil, "not read", "out\n", "problem\n", 0},
+	} {
+		r := l.do(c.stdin, append(append([]string{"run", "--rm"}, c.args...), "busybox", "sh", "-c", both)...)
+		if r.out != c.out || r.problems != c.problems || r.code != c.code {
+			t.Errorf("%v: %+v", c.args, r)
+		}
+	}
+	if r := l.do("", "run", "-d", "-a", "stdout", "busybox"); r.code != 125 || !strings.Contains(r.problems, "conflicting options") {
+		t.Errorf("%+v", r)
+	}
+	data := strings.Repeat("0123456789abcdef", 1<<16)
+	if r := l.do(data, "run", "-i", "--rm", "busybox", "cat"); r.out != data {
+		t.Errorf("%d bytes of %d come back: %s", len(r.out), len(data), r.problems)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	script := `"$0" --root "$1/root" --runroot "$1/run" run --name loud busybox yes | head -1; echo ${PIPESTATUS[*]}`
+	out, err := exec.CommandContext(ctx, "bash", "-c", script, l.program, l.dir).CombinedOutput()
+	if err != nil || string(out) != "y\n141 0\n" {
+		t.Errorf("a reader that went away: %q %v", out, err)
+	}
+	cid := filepath.Join(l.dir, "cid")
+	if r := l.do("", "run", "--cidfile", cid, "--rm", "busybox", "true"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if b, err := os.ReadFile(cid); err != nil || len(b) != 64 {
+		t.Errorf("%q %v", b, err)
+	}
+	if r := l.do("", "run", "--cidfile", cid, "--name", "second", "busybox", "true"); r.code != 125 || !strings.Contains(r.problems, "there already") {
+		t.Errorf("%+v", r)
+	}
+	if r := l.do("", "ps", "-a", "--filter", "name=second", "-q"); r.out != "" {
+		t.Errorf("a container was made all the same: %+v", r)
+	}
+}
