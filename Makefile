@@ -140,12 +140,17 @@ bench-vm: $(EMBEDDED) ## the same in virtual machines, with cgroup v2 and AppArm
 bench-image: build ## pull a gigabyte and a hundred layers, beside podman and skopeo (COUNT rounds)
 	$(GO) run ./bench/images $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
 
-install: build ## programs into DESTDIR/PREFIX: bulkhead and bulkhead-runtime into bin, helpers into libexec/bulkhead
+install: build ## programs into DESTDIR/PREFIX: bulkhead and bulkhead-runtime into bin, helpers into libexec/bulkhead, manual pages and completions into share
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead
 	install -m 0755 bin/bulkhead bin/bulkhead-runtime $(DESTDIR)$(PREFIX)/bin/
 	@for p in $(filter-out bulkhead bulkhead-runtime bulkhead-demo,$(PROGRAMS)); do \
 		echo install $$p; install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/libexec/bulkhead/; \
 	done
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/bulkhead __man $(DESTDIR)$(PREFIX)/share/man/man1
+	bin/bulkhead completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/bulkhead
+	bin/bulkhead completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bulkhead
+	bin/bulkhead completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bulkhead.fish
 
 clean: ## remove what was built
 	rm -rf bin build $(EMBEDDED)

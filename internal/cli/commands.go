@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/cli/manual"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/spf13/cobra"
 )
 
@@ -147,9 +149,23 @@ func word(args []string) (string, []string) {
 // own are the commands that cobra brings.
 var own = []string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
 
+// manualWord is the command of `make install` that writes the manual pages into a directory.
+const manualWord = "__man"
+
+// writeManual is that command.
+func (p *program) writeManual(args []string) error {
+	if len(args) != 1 {
+		return errdef.Errorf(errdef.Invalid, "%s: wants a directory", manualWord)
+	}
+	return manual.Write(args[0], p.root(nil), Name+" "+Version)
+}
+
 // execute runs the command line.
 func (p *program) execute(ctx context.Context, args []string) error {
-	first, _ := word(args)
+	first, after := word(args)
+	if first == manualWord {
+		return p.writeManual(after)
+	}
 	known := names(commands())
 	if first != "" && !slices.Contains(known, first) && !slices.Contains(own, first) {
 		return unknownCommand(Name, first, append(known, own[:2]...))

@@ -218,6 +218,22 @@ func TestCLICompletion(t *testing.T) {
 	}
 }
 
+// TestCLIManual: a page for each command, with its flags, and nothing of what is refused.
+func TestCLIManual(t *testing.T) {
+	e := newEngine(t)
+	dir := filepath.Join(e.home, "man1")
+	if got := e.ok("__man", dir); got != "" {
+		t.Errorf("%q", got)
+	}
+	for file, want := range map[string]string{"bulkhead.1": ".BR bulkhead\\-run (1)", "bulkhead-run.1": "\\-\\-cap\\-add", "bulkhead-image-ls.1": "\\-\\-no\\-trunc", "bulkhead-container-stop.1": "\\-\\-timeout"} {
+		page, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || !strings.Contains(string(page), want) || strings.Contains(string(page), "refused") {
+			t.Errorf("%s: %v: %q is not in, or what is refused is in\n%s", file, err, want, page)
+		}
+	}
+	e.fails(1, []string{"__man"}, "wants a directory")
+}
+
 // flagsOf are the flags that a help names.
 func flagsOf(help string) []string {
 	var out []string
