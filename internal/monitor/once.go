@@ -113,11 +113,11 @@ func (m *monitor) started(ctx context.Context) (pidfd.Process, error) {
 	err = m.set(func(s *control.State) {
 		s.Phase, s.PID, s.Started, s.Error, s.ExitCode, s.OOMKilled = control.Running, state.PID, time.Now().UTC(), "", 0, false
 	})
+	m.event(events.ActionStart, nil) // before the engine can say that the container runs
 	if m.ready != nil {
 		tell(m.ready, control.Ready{PID: state.PID})
 		m.ready = nil
 	}
-	m.event(events.ActionStart, nil)
 	return process, err
 }
 
