@@ -288,13 +288,8 @@ func volumePruneCommand(p *program) *cobra.Command {
 
 // writePrunedList writes what a prune took.
 func (p *program) writePrunedList(what string, deleted []string, bytes uint64) error {
-	if len(deleted) > 0 {
-		text := "Deleted " + what + ":\n" + strings.Join(deleted, "\n") + "\n"
-		for _, line := range strings.Split(text, "\n") {
-			if err := p.printOthers(line); err != nil {
-				return err
-			}
-		}
+	if err := p.writeDeleted(what, deleted); err != nil {
+		return err
 	}
 	return p.print("Total reclaimed space: " + format.Bytes(int64(bytes)))
 }

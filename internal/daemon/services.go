@@ -8,6 +8,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/server"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	engineimage "github.com/bulkhead-engine/bulkhead/internal/engine/image"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/system"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
@@ -82,7 +83,9 @@ func (e *Engine) open() (server.Services, error) {
 		}
 		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Volumes: s.volumes, Monitor: e.program("bulkhead-monitor"), Warn: e.o.Warn})
 	})
+	images := engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn})
 	return server.Services{
+		System: e.system(log, images),
 		OpenContainers: func() (server.Containers, error) {
 			if os.Geteuid() != 0 {
 				err := errdef.Errorf(errdef.Unsupported, "containers of a user without root are not there yet")
@@ -95,8 +98,26 @@ func (e *Engine) open() (server.Services, error) {
 			return container.API{Service: c}, nil
 		},
 		Volumes: s.volumes,
-		Images:  engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn}),
+		Images:  images,
 	}, nil
+}
+
+// system makes the service for the engine as a whole.
+func (e *Engine) system(log *event.Log, images system.Images) *system.Service {
+	s := &e.services
+	return system.New(system.Options{
+		Product: e.o.Product, API: server.Version, MinimumAPI: server.MinVersion, Root: e.o.Root, Run: e.o.Run, Events: log, Images: images, Volumes: s.volumes,
+		Containers: func() (system.Containers, error) {
+			if !e.anyContainer() {
+				return nil, nil
+			}
+			c, err := s.containers()
+			if err != nil {
+				return nil, err
+			}
+			return container.API{Service: c}, nil
+		},
+	})
 }
 
 // anyContainer reports whether there may be one: without, nobody has images and volumes, and nothing need be opened to know it.

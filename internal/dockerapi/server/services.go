@@ -104,6 +104,10 @@ type System interface {
 	Info(ctx context.Context) (system.Info, error)
 	Version(ctx context.Context) (system.VersionResponse, error)
 	DiskUsage(ctx context.Context, kinds []string, verbose bool) (system.DiskUsage, error)
+	// Check heals what a crash has left.
+	Check(ctx context.Context, repair bool) (option.SystemReport, error)
+	// CheckEvents refuses filters that there are not.
+	CheckEvents(f option.Filters) error
 	// Events calls each for every event that matches, until the context ends or the time until is over.
 	Events(ctx context.Context, o option.Events, each func(events.Message) error) error
 }

@@ -190,3 +190,27 @@ func (s *Service) History(_ context.Context, name string, platform *ocispec.Plat
 	}
 	return out, nil
 }
+
+// LayersSize is what the layers of all images hold on the disk, each counted once.
+func (s *Service) LayersSize(context.Context) (int64, error) {
+	lib, err := s.o.Open()
+	if err != nil {
+		return 0, err
+	}
+	all, err := lib.List()
+	if err != nil {
+		return 0, err
+	}
+	seen := map[digest.Digest]bool{}
+	total := int64(0)
+	for _, img := range all {
+		sizes := lib.LayerSizes(img)
+		for i, l := range img.Layers {
+			if !seen[l.Digest] {
+				seen[l.Digest] = true
+				total += sizes[i]
+			}
+		}
+	}
+	return total, nil
+}

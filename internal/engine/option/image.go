@@ -144,3 +144,11 @@ type Login struct {
 
 // A Failure is an error on its way to a client that cannot be told by a status any more.
 type Failure struct{ Message, Kind, Hint string }
+
+// SystemReport is what a check of the engine found.
+type SystemReport struct {
+	Healed     []string // what a crash had left, and is gone now
+	Containers int
+	Images     ImageReport
+	Problems   []Problem
+}

@@ -221,3 +221,24 @@ func (s *Service) Usage(context.Context) ([]api.Volume, error) {
 	}
 	return out, nil
 }
+
+// Sweep removes what killed commands left, and returns the names of it.
+func (s *Service) Sweep(ctx context.Context) ([]string, error) {
+	entries, err := os.ReadDir(s.o.Root)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	unlock, err := s.lockAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s.sweep()
+	var out []string
+	for _, e := range entries {
+		if _, err := os.Lstat(s.path(e.Name())); strings.HasPrefix(e.Name(), ".") && os.IsNotExist(err) {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
