@@ -59,13 +59,21 @@ func (l *line) started(name string, args ...string) (pid string) {
 	return ""
 }
 
+// v1 is flags that need a controller of the first version, none where there is none.
+func v1(flags string) string {
+	if _, err := os.Stat("/sys/fs/cgroup/memory/memory.swappiness"); err != nil {
+		return ""
+	}
+	return flags
+}
+
 // TestVerifyHealthy: nobody has touched these containers, and verify says so.
 func TestVerifyHealthy(t *testing.T) {
 	l := newLine(t)
 	l.started("first", "busybox", "sleep", "1000")
 	for _, flags := range []string{
 		"", "--level compat", "--level untrusted", "--privileged", "--read-only", "-v DIR/shared:/data", "-v DIR/shared:/data:ro", "-v vol:/data", "-v /data", "-v DIR/hosts:/etc/hosts",
-		"--tmpfs /t:size=1m,mode=700 --tmpfs /x:exec", "--mount type=bind,source=DIR/shared,target=/data,bind-propagation=rslave", "-m 64m --cpus 0.5 --pids-limit 50", "--cpuset-cpus 0 --cpu-shares 512", "--memory-swappiness 10 -m 100m --memory-swap -1 --memory-reservation 50m",
+		"--tmpfs /t:size=1m,mode=700 --tmpfs /x:exec", "--mount type=bind,source=DIR/shared,target=/data,bind-propagation=rslave", "-m 64m --cpus 0.5 --pids-limit 50", "--cpuset-cpus 0 --cpu-shares 512", "-m 100m --memory-swap -1 --memory-reservation 50m", v1("--memory-swappiness 10 -m 100m"),
 		"--userns host", "--network host", "--network none", "--network host --userns host --pid host --ipc host --uts host --cgroupns host", "--pid host --userns host", "--ipc host --userns host", "--pid host", "--ipc host", "--device /dev/zero:/dev/empty", "--uts host", "--cgroupns host",
 		"--network container:first", "--pid container:first --userns host", "--sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4096",
 		"--cap-drop ALL", "--cap-add NET_ADMIN", "--cap-add SYS_ADMIN", "-u 33:33 --group-add 44", "--ulimit nofile=64:64", "--oom-score-adj 500", "-t", "--init", "--device /dev/zero", "--device /dev/zero:/dev/empty --userns host",
