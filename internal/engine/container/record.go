@@ -54,6 +54,12 @@ func (s *Service) read(id string) (*Record, error) {
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "container %s: %w", id, err)
 	}
+	if len(data) == 0 { // the machine has crashed: it was one that removes itself, which is not synced
+		if err := os.RemoveAll(s.dir(id)); err != nil {
+			return nil, errdef.Errorf(errdef.Unavailable, "container %s: %w", id, err)
+		}
+		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
+	}
 	var r Record
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, errdef.Errorf(errdef.Internal, "container %s: container.json: %w", id, err)
@@ -66,7 +72,8 @@ func (s *Service) write(dir string, r *Record) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, "container.json"), data, atomicfile.Options{})
+	// One that removes itself has no life after the machine's.
+	return atomicfile.Write(filepath.Join(dir, "container.json"), data, atomicfile.Options{Volatile: r.Host.AutoRemove})
 }
 
 // ids returns those of all containers, sorted.

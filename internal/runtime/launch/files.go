@@ -25,6 +25,7 @@ type files struct {
 	stdio     *[3]int // exec: the caller's
 
 	numbers map[string]int
+	spaces  map[string]int // user namespaces by their mapping
 	hooks   []int
 	flag    int // the page that a child under notifications waits for
 }
@@ -136,12 +137,11 @@ func (f *files) openTree(w *plan.FileWant) (int, error) {
 	if w.Kind == plan.Tree {
 		return fd, nil
 	}
-	ns, err := idmap.UserNS(idmap.FromSpec(w.UIDs, w.GIDs))
+	ns, err := f.userNS(idmap.FromSpec(w.UIDs, w.GIDs))
 	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
-	defer unix.Close(ns)
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}
 	set := uint(unix.AT_EMPTY_PATH)
 	if w.MapRec {
@@ -155,6 +155,23 @@ func (f *files) openTree(w *plan.FileWant) (int, error) {
 	return fd, nil
 }
 
+// userNS returns a user namespace with the mapping. Mounts of one container mostly have the same, and a namespace costs a process.
+func (f *files) userNS(m idmap.Mapping) (int, error) {
+	key := idmap.Text(m.UIDs) + "," + idmap.Text(m.GIDs)
+	if ns, ok := f.spaces[key]; ok {
+		return ns, nil
+	}
+	ns, err := idmap.UserNS(m)
+	if err != nil {
+		return -1, err
+	}
+	if f.spaces == nil {
+		f.spaces = map[string]int{}
+	}
+	f.spaces[key] = ns
+	return ns, nil
+}
+
 // fillHooks writes the container's state where the startContainer hooks read it. pwrite leaves the shared offset at the start.
 func (f *files) fillHooks(state []byte) error {
 	for _, fd := range f.hooks {
@@ -166,8 +183,10 @@ func (f *files) fillHooks(state []byte) error {
 }
 
 func (f *files) close() {
-	for _, fd := range f.numbers {
-		unix.Close(fd)
+	for _, fds := range []map[string]int{f.numbers, f.spaces} {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
 	}
 }
 
