@@ -5,7 +5,7 @@
 //	err := c.Get(ctx, "/containers/json", url.Values{"all": {"1"}}, &list)
 //
 // It is thin: the caller names path, parameters and the types of github.com/moby/moby/api, and the reference of the API says which. (That module's own client costs a
-// program 1.5 MB and a third of its start-up for tracing and regular expressions; see docs/adr.) What it adds: errors come back with the kind and the hint that the
+// program 1.5 MB and a third of its start-up for tracing and regular expressions: ADR 11.) What it adds: errors come back with the kind and the hint that the
 // server gave them, or the kind that the status stands for; streams of JSON messages, hijacked connections and the frames of output are read here.
 //
 // A Client keeps connections for reuse and may be used by many at once. Contexts bound every call; what is hijacked or streamed ends when closed.
