@@ -20,7 +20,7 @@ type Difference struct {
 }
 
 const (
-	maxValues = 600   // of one argument, that are tried
+	maxValues = 600    // of one argument, that are tried
 	maxTries  = 20_000 // combinations for one call
 )
 
