@@ -245,3 +245,23 @@ func TestVerifyStopped(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestVerifyRestless: a container whose processes come and go all the time, with names that speak to terminals, has no difference, and the answer comes.
+func TestVerifyRestless(t *testing.T) {
+	l := newLine(t)
+	const script = `cp /bin/busybox "/tmp/$(printf 'sleep\033[2J')"; ln -s /bin/busybox /tmp/sleep; while :; do for i in 1 2 3 4 5; do (printf 'x\033[31m' >/proc/self/comm; exec sleep 0.02) & done; sleep 0.01; done`
+	l.started("cc", "--pids-limit", "100", "busybox", "sh", "-c", script)
+	many := false
+	for range 10 {
+		for _, flag := range []string{"--stop=false", "--stop"} {
+			r := l.do("", "verify", flag, "--all", "cc")
+			if r.code != 0 || strings.Contains(r.out, "\x1b") {
+				t.Fatalf("%s: %+v", flag, r)
+			}
+			many = many || strings.Contains(r.out, " processes as declared")
+		}
+	}
+	if !many {
+		t.Error("it had one process whenever it was looked at")
+	}
+}
