@@ -84,6 +84,10 @@ func (r *remote) headers(ctx context.Context, p *program, ref reference.Referenc
 	}
 	h := http.Header{}
 	auth, err := lookup(ctx, set, ref.Domain, ref.Path)
+	if errdef.Is(err, errdef.Denied) && r.authFile == "" { // of a place where nobody said that there is one; a registry that wants one says so
+		p.warn(err.Error())
+		err = nil
+	}
 	if err != nil {
 		return nil, err
 	}

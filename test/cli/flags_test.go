@@ -72,7 +72,7 @@ func TestCLIVersion(t *testing.T) {
 	if got := e.ok("version", "--format", "{{.Client.Os}}"); got != "linux\n" {
 		t.Errorf("%q", got)
 	}
-	if got := e.ok("version"); !strings.Contains(got, "Version:\t") {
+	if got := e.ok("version"); !strings.Contains(got, "Client:\n Version: ") || !strings.Contains(got, "Server: Bulkhead Engine\n") {
 		t.Errorf("%q", got)
 	}
 }
