@@ -28,6 +28,7 @@ func (p *program) engine() (*client.Client, error) {
 	}
 	if there != nil {
 		p.debug("engine at " + there.Address)
+		p.dial = there.Dial
 		p.api = client.New(client.Options{Dial: there.Dial, Prefix: there.Prefix, Product: Version})
 		return p.api, nil
 	}
@@ -43,6 +44,7 @@ func (p *program) engine() (*client.Client, error) {
 	if p.inside, err = p.open(root, run, func(err error) { p.warn(err.Error()) }); err != nil {
 		return nil, err
 	}
-	p.api = client.New(client.Options{Dial: p.inside.Dial, Product: Version})
+	p.dial = p.inside.Dial
+	p.api = client.New(client.Options{Dial: p.dial, Product: Version})
 	return p.api, nil
 }

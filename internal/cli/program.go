@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -26,6 +27,7 @@ type program struct {
 	open   Opener
 	inside Engine         // nil until a command speaks to it
 	api    *client.Client // of it, or of another
+	dial   func(context.Context) (net.Conn, error)
 
 	args    []string // after the program's name
 	global  globals

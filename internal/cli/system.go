@@ -21,6 +21,7 @@ func systemCommands() []entry {
 	return []entry{
 		{[]string{"check"}, systemCheckCommand},
 		{[]string{"df"}, systemUsageCommand},
+		{[]string{"dial-stdio"}, dialStdioCommand},
 		{[]string{"events"}, eventsCommand},
 		{[]string{"info"}, infoCommand},
 		{[]string{"prune"}, systemPruneCommand},
