@@ -20,17 +20,20 @@ type Difference struct {
 }
 
 const (
-	maxValues = 600    // of one argument, that are tried
-	maxTries  = 20_000 // combinations for one call
+	maxValues  = 600       // of one argument, that are tried
+	maxTries   = 20_000    // combinations for one call
+	allTries   = 1_000_000 // for all of them, but for leastTries each
+	leastTries = 64
 )
 
 // Diff returns the differences in the order of the calls' names: first those of this machine's architecture, then how other ones are judged.
 func Diff(a, b *Profile) []Difference {
 	var out []Difference
 	native := seccomp.Native()
+	most := triesOf(a.Rules, b.Rules)
 	for _, name := range seccomp.Names() {
 		if number, ok := seccomp.Number(native.Name, name); ok {
-			out = append(out, diffCall(a, b, name, number)...)
+			out = append(out, diffCall(a, b, call{name, number, most})...)
 		}
 	}
 	const beyond = 100_000
@@ -51,9 +54,36 @@ func answer(ret uint32) string {
 	return text
 }
 
+// A call is one whose decisions are compared.
+type call struct {
+	name   string
+	number uint32
+	most   int // combinations of arguments
+}
+
+// triesOf is how many combinations one call may have, where many look at arguments.
+func triesOf(a, b *specs.LinuxSeccomp) int {
+	seen := map[string]bool{}
+	for _, p := range []*specs.LinuxSeccomp{a, b} {
+		for i := range p.Syscalls {
+			for _, name := range p.Syscalls[i].Names {
+				seen[name] = seen[name] || len(p.Syscalls[i].Args) > 0
+			}
+		}
+	}
+	n := 1
+	for _, conditions := range seen {
+		if conditions {
+			n++
+		}
+	}
+	return min(maxTries, max(leastTries, allTries/n))
+}
+
 // diffCall tries one call with all arguments that matter.
-func diffCall(a, b *Profile, name string, number uint32) []Difference {
-	tries := arguments(a.Rules, b.Rules, name)
+func diffCall(a, b *Profile, c call) []Difference {
+	name, number := c.name, c.number
+	tries := arguments(a.Rules, b.Rules, name, c.most)
 	type pair struct{ a, b uint32 }
 	seen := map[pair]bool{}
 	var out []Difference
@@ -103,7 +133,7 @@ func used(rules *specs.LinuxSeccomp, name string, values *[6][]uint64) {
 }
 
 // arguments are all combinations of values that matter for a call, and of one that no rule knows.
-func arguments(a, b *specs.LinuxSeccomp, name string) [][6]uint64 {
+func arguments(a, b *specs.LinuxSeccomp, name string, most int) [][6]uint64 {
 	var values [6][]uint64
 	used(a, name, &values)
 	used(b, name, &values)
@@ -116,8 +146,8 @@ func arguments(a, b *specs.LinuxSeccomp, name string) [][6]uint64 {
 			values[i] = append(values[i], 0)
 		}
 		values[i] = append(values[i], 0x5a5a5a5a5a5a5a5a)
-		if len(out)*len(values[i]) > maxTries {
-			values[i] = values[i][:max(1, maxTries/len(out))]
+		if len(out)*len(values[i]) > most {
+			values[i] = values[i][:max(1, most/len(out))]
 		}
 		var next [][6]uint64
 		for _, args := range out {

@@ -2,12 +2,14 @@ package filter
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/seccomp"
@@ -175,5 +177,31 @@ func TestNeeds(t *testing.T) {
 		if !seccomp.Known(name) {
 			t.Error(name)
 		}
+	}
+}
+
+// TestBounded: a profile that is made to be slow is read in seconds.
+func TestBounded(t *testing.T) {
+	var rules []string
+	names := `"` + strings.Join(seccomp.Names(), `","`) + `"`
+	for i := range 60 { // as many as a filter has room for
+		rules = append(rules, fmt.Sprintf(`{"names":[%s],"action":"SCMP_ACT_ALLOW","args":[{"index":%d,"value":%d,"op":"SCMP_CMP_EQ"},{"index":%d,"value":%d,"op":"SCMP_CMP_EQ"}]}`, names, i%6, i*7, (i+1)%6, i*5))
+	}
+	var wide *Profile
+	for n := len(rules); wide == nil; n-- {
+		p, err := Parse("wide", []byte(`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[`+strings.Join(rules[:n], ",")+`]}`))
+		if err == nil {
+			wide = p
+		}
+	}
+	begin := time.Now()
+	Lint(wide)
+	if list := Diff(wide, level(t, "hardened")); len(list) == 0 {
+		t.Error("no difference")
+	}
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	} else {
+		t.Logf("%d instructions, %v", Compile(wide).Instructions, took)
 	}
 }

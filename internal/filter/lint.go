@@ -50,7 +50,7 @@ var wants = []string{
 
 // Lint says what is wrong with a profile, or worth knowing: errors first.
 func Lint(p *Profile) []Finding {
-	l := &linter{p: p}
+	l := &linter{p: p, most: triesOf(p.Rules, p.Rules)}
 	l.start()
 	l.rules()
 	l.architectures()
@@ -62,8 +62,9 @@ func Lint(p *Profile) []Finding {
 func rank(s Severity) int { return slices.Index([]Severity{Error, Warning, Note}, s) }
 
 type linter struct {
-	p   *Profile
-	out []Finding
+	p    *Profile
+	most int // combinations of arguments of one call
+	out  []Finding
 }
 
 func (l *linter) add(s Severity, where, what, hint string) {
@@ -76,7 +77,7 @@ func (l *linter) allowed(name string) (allowed, exists bool) {
 	if !exists {
 		return false, false
 	}
-	for _, args := range arguments(l.p.Rules, l.p.Rules, name) {
+	for _, args := range arguments(l.p.Rules, l.p.Rules, name, l.most) {
 		if seccomp.Allows(l.p.decide(number, args)) {
 			return true, true
 		}
@@ -199,7 +200,7 @@ func (l *linter) dangerous() {
 	if err != nil {
 		return // the engine's own compiles
 	}
-	usual := &linter{p: hardened}
+	usual := &linter{p: hardened, most: maxTries}
 	groups := defaults.Groups()
 	slices.SortStableFunc(groups, func(a, b defaults.Group) int { return len(a.Calls) - len(b.Calls) }) // a call of several is told of the one that is about it
 	seen := map[string]bool{"clone": true}                                                              // by its flags, below
@@ -240,7 +241,7 @@ func (l *linter) free(name string) bool {
 	if !ok {
 		return false
 	}
-	for _, args := range arguments(l.p.Rules, l.p.Rules, name) {
+	for _, args := range arguments(l.p.Rules, l.p.Rules, name, l.most) {
 		if !seccomp.Allows(l.p.decide(number, args)) {
 			return false
 		}

@@ -41,3 +41,9 @@ func ArchOf(name string) (Arch, bool) {
 
 // Allows reports whether what a filter returned lets the call through: allow and log do.
 func Allows(ret uint32) bool { return ret&retActionMask == retAllow || ret&retActionMask == retLog }
+
+// Decide asks a filter of Compile for a call, and returns the action and its data (SECCOMP_RET_*). It is Run without a check of the program, which the compiler has made.
+func (f *Filter) Decide(data *Data) uint32 {
+	v, _ := run(f.Program, data, hostBigEndian)
+	return v
+}
