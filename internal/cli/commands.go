@@ -71,6 +71,7 @@ func commands() []entry {
 // imageCommands are what stands after `image`.
 func imageCommands() []entry {
 	return []entry{
+		{[]string{"diff"}, imageDiffCommand},
 		{[]string{"fsck", "check"}, fsckCommand},
 		{[]string{"history"}, historyCommand},
 		{[]string{"import"}, importCommand},

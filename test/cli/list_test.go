@@ -301,3 +301,29 @@ func size(t testing.TB, path string) int64 {
 	}
 	return st.Size()
 }
+
+func TestCLIImageDiff(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts")
+	}
+	e := newEngine(t)
+	for name, files := range map[string][]file{
+		"a": {{"same", 0o644, []byte("same")}, {"mode", 0o644, []byte("x")}, {"content", 0o644, []byte("one")}, {"gone/deep/file", 0o644, nil}, {"kind", 0o644, nil}},
+		"b": {{"same", 0o644, []byte("same")}, {"mode", 0o600, []byte("x")}, {"content", 0o644, []byte("two")}, {"new", 0o644, nil}, {"kind/file", 0o644, nil}},
+	} {
+		if r := e.feed(archive(t, files...), "import", "-", name); r.code != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if got, want := e.ok("image", "diff", "a", "b"), "C /content\nD /gone\nD /gone/deep\nD /gone/deep/file\nD /kind\nA /kind\nA /kind/file\nC /mode\nA /new\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := e.ok("image", "diff", "a", "a"); got != "" {
+		t.Errorf("an image and itself: %q", got)
+	}
+	if got := e.ok("image", "diff", "--format", "{{.Path}}", "b", "a"); !strings.HasPrefix(got, "/content\n") {
+		t.Errorf("%q", got)
+	}
+	e.fails(1, []string{"image", "diff", "a", "nosuch"}, `image "nosuch": it is not here`)
+	e.fails(1, []string{"image", "diff", "a"}, "diff: wants IMAGE IMAGE")
+}

@@ -31,6 +31,7 @@ var imageRoutes = []route{
 	{http.MethodGet, "/bulkhead/images/mounts", (*Server).imageMounts},
 	{http.MethodPost, "/bulkhead/images/{name...}/mount", (*Server).imageMount},
 	{http.MethodPost, "/bulkhead/images/{name...}/unmount", (*Server).imageUnmount},
+	{http.MethodGet, "/bulkhead/images/{name...}/changes", (*Server).imageChanges},
 	{http.MethodGet, "/bulkhead/images/{name...}/names", (*Server).imageNames},
 }
 

@@ -158,3 +158,16 @@ func (s *Server) imageNames(r *request) error {
 	}
 	return r.json(http.StatusOK, out)
 }
+
+// imageChanges answers what differs between an image and the one that the parameter to names.
+func (s *Server) imageChanges(r *request) error {
+	to := r.query("to")
+	if to == "" {
+		return errdef.Errorf(errdef.Invalid, "parameter to: it names no image")
+	}
+	out, err := s.Images.Diff(r.Context(), r.value("name"), to)
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, out)
+}

@@ -87,6 +87,8 @@ type Images interface {
 	Mounts(ctx context.Context) ([]option.ImageMount, error)
 	Mount(ctx context.Context, name string) (option.ImageMount, error)
 	Unmount(ctx context.Context, name string) (option.ImageMount, error)
+	// Diff returns what differs between two images.
+	Diff(ctx context.Context, from, to string) ([]option.ImageChange, error)
 	NameEvents(ctx context.Context, name string) ([]option.NameEvent, error)
 }
 

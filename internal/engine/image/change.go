@@ -191,3 +191,17 @@ func (s *Service) NameEvents(_ context.Context, name string) ([]option.NameEvent
 	}
 	return out, err
 }
+
+// Diff returns the files that differ between two images.
+func (s *Service) Diff(ctx context.Context, from, to string) ([]option.ImageChange, error) {
+	lib, err := s.o.Open()
+	if err != nil {
+		return nil, err
+	}
+	found, err := lib.Diff(ctx, from, to)
+	out := []option.ImageChange{}
+	for _, d := range found {
+		out = append(out, option.ImageChange{Kind: string(d.Kind), Path: d.Path})
+	}
+	return out, err
+}
