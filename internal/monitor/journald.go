@@ -28,10 +28,15 @@ type journal struct {
 	later  time.Time // a journal that does not read is not asked again before
 }
 
+// ownFields are those that say what an entry is: no label and no variable takes their place.
+var ownFields = strings.Fields("MESSAGE PRIORITY CONTAINER_TAG SYSLOG_IDENTIFIER SYSLOG_TIMESTAMP CONTAINER_PARTIAL_MESSAGE CONTAINER_PARTIAL_ID CONTAINER_PARTIAL_ORDINAL CONTAINER_PARTIAL_LAST")
+
 func openJournal(o *control.Log) (*journal, error) {
 	j := &journal{path: o.Address}
-	for _, name := range slices.Sorted(maps.Keys(o.Attrs)) {
-		if key := fieldName(name); key != "" {
+	seen := slices.Clone(ownFields)
+	for _, name := range slices.Sorted(maps.Keys(o.Attrs)) { // the engine's own are in capitals, and come first
+		if key := fieldName(name); key != "" && !slices.Contains(seen, key) {
+			seen = append(seen, key)
 			j.fields = field(j.fields, key, []byte(o.Attrs[name]))
 		}
 	}

@@ -239,7 +239,7 @@ func take(t *testing.T, c net.Conn) []byte {
 
 func TestJournal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
-	o := &control.Log{Driver: "journald", Network: "unixgram", Address: path, Tag: "web", Attrs: map[string]string{"CONTAINER_ID": "abc", "my.label-1": "v\nMESSAGE=forged", "_PID": "1", "7": "x"}}
+	o := &control.Log{Driver: "journald", Network: "unixgram", Address: path, Tag: "web", Attrs: map[string]string{"CONTAINER_ID": "abc", "my.label-1": "v\nMESSAGE=forged", "_PID": "1", "7": "x", "container.id": "forged", "message": "forged", "PRIORITY": "0"}}
 	if _, err := openLog(o); !errdef.Is(err, errdef.Unavailable) || !strings.HasPrefix(err.Error(), "log driver journald: ") || errdef.Hint(err) == "" {
 		t.Fatalf("without a journal: %v", err)
 	}

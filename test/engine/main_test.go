@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 func runAll(m *testing.M) int {
 	var err error
-	if work, err = os.MkdirTemp("/tmp", "bh-engine-"); err != nil {
+	if work, err = os.MkdirTemp("", "bh-engine-"); err != nil {
 		fmt.Println(err)
 		return 1
 	}
