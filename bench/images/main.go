@@ -13,19 +13,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
 func main() {
@@ -57,11 +56,16 @@ func run(rounds int, program, only string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	host, stop, err := registry(work)
+	dir := filepath.Join(work, "registry")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	server, err := registryserver.Start(dir, "")
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer server.Close()
+	host := server.Address
 	for _, o := range objects {
 		if !slices.Contains(strings.Split(only, ","), o.name) {
 			continue
@@ -74,39 +78,6 @@ func run(rounds int, program, only string) error {
 		}
 	}
 	return nil
-}
-
-var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
-
-// registry starts Debian's registry.
-func registry(work string) (string, func(), error) {
-	config := filepath.Join(work, "config.yml")
-	text := "version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: " + filepath.Join(work, "registry") + "\nhttp:\n  addr: 127.0.0.1:0\n"
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return "", nil, err
-	}
-	log, err := os.Create(filepath.Join(work, "log"))
-	if err != nil {
-		return "", nil, err
-	}
-	cmd := exec.Command("docker-registry", "serve", config)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	stop := func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
-	for range 200 {
-		b, _ := os.ReadFile(log.Name())
-		if m := listening.FindSubmatch(b); m != nil {
-			return string(m[1]), stop, nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	stop()
-	return "", nil, errors.New("the registry does not come up")
 }
 
 // publish makes an image and pushes it.

@@ -8,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/test/built"
+	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
 var (
@@ -170,39 +170,13 @@ func (e *engine) clean() {
 // registry starts Debian's registry for the time of a test, with more lines of configuration, and returns its address.
 func registry(t testing.TB, more string) string {
 	t.Helper()
-	path := need(t, "docker-registry")
-	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: 127.0.0.1:0\n%s",
-		t.TempDir(), more)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	need(t, registryserver.Program)
+	s, err := registryserver.Start(t.TempDir(), more)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "serve", config)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = log.Close()
-	})
-	listening := regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
-	for range 400 {
-		b, _ := os.ReadFile(log.Name())
-		if m := listening.FindSubmatch(b); m != nil {
-			return string(m[1])
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	b, _ := os.ReadFile(log.Name())
-	t.Fatalf("the registry does not come up: %s", b)
-	return ""
+	t.Cleanup(s.Close)
+	return s.Address
 }
 
 // peer runs another program with a home of its own.

@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/store"
 	"github.com/bulkhead-engine/bulkhead/test/built"
+	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
 var unpacker string
@@ -112,44 +111,18 @@ func clean(t testing.TB, s *image.Service) {
 // registry starts Debian's registry on loopback, for the time of a test, and returns its address.
 func registry(t testing.TB) string {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
+	if _, err := exec.LookPath(registryserver.Program); err != nil {
 		if os.Getenv("BULKHEAD_TEST_STRICT") == "1" {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
-	config := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: 127.0.0.1:0\n", t.TempDir())
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "serve", config)
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	s, err := registryserver.Start(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = log.Close()
-	})
-	listening := regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
-	for range 200 {
-		b, _ := os.ReadFile(log.Name())
-		if m := listening.FindSubmatch(b); m != nil {
-			return string(m[1])
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	b, _ := os.ReadFile(log.Name())
-	t.Fatalf("the registry does not come up: %s", b)
-	return ""
+	t.Cleanup(s.Close)
+	return s.Address
 }
 
 // rootfs is an archive of a root file system: busybox, and files of random content.
