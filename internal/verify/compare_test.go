@@ -131,6 +131,13 @@ func TestDifferences(t *testing.T) {
 			p.NS = Namespaces{"user": 11, "pid": 12, "mnt": 13, "uts": 14, "net": 77, "ipc": 16, "cgroup": 7}
 			f.Processes = append(f.Processes, p)
 		},
+		"process 200 (x): network namespace namespace 15 the host's": func(d *Declared, f *Facts) { // of the container's user namespace, as the host's are without one of its own
+			d.Spec.Process.Capabilities.Bounding = []string{"CAP_KILL", "CAP_SYS_ADMIN"}
+			p := f.Processes[0]
+			p.PID, p.Comm, p.Nested = 200, "x", map[string]bool{"net": true}
+			p.NS = Namespaces{"user": 11, "pid": 12, "mnt": 13, "uts": 14, "net": 5, "ipc": 16, "cgroup": 7}
+			f.Processes = append(f.Processes, p)
+		},
 		"/ overlay, writable layer /u overlay": func(_ *Declared, f *Facts) { f.Mounts[0].Super = "rw,upperdir=/v" },
 		"/ is read-only ro rw":                 func(_ *Declared, f *Facts) { f.Mounts[0].Options = "rw" },
 		"/ propagation not shared shared":      func(_ *Declared, f *Facts) { f.Mounts[0].Shared = 3 },

@@ -46,7 +46,7 @@ func (c *comparison) namespaces() {
 			continue
 		}
 		n, declared := c.namespace(k.kind)
-		host := slices.ContainsFunc(c.f.Host, func(h Namespaces) bool { return h[k.file] == have })
+		host := c.isHost(k.file, have)
 		switch {
 		case !declared:
 			c.check("namespaces", string(k.kind), "the host's", c.whose(k.file, have), c.f.Host[0][k.file] == have)
@@ -82,10 +82,8 @@ func (c *comparison) joins(o *Other, file string) bool {
 
 // whose names a namespace.
 func (c *comparison) whose(file string, inode uint64) string {
-	for _, h := range c.f.Host {
-		if h[file] == inode {
-			return "the host's, " + nsText(inode)
-		}
+	if c.isHost(file, inode) {
+		return "the host's, " + nsText(inode)
 	}
 	if name, ok := c.owner(file, inode); ok {
 		return "container " + name + "'s, " + nsText(inode)

@@ -65,12 +65,17 @@ func (c *comparison) where(p *Process) (out []finding, text string) {
 	for _, k := range kinds {
 		want, ok := init.NS[k.file]
 		have, ok2 := p.NS[k.file]
-		if !ok || !ok2 || want == have || p.Nested[k.file] && c.mayNest() {
+		if !ok || !ok2 || want == have || p.Nested[k.file] && c.mayNest() && !c.isHost(k.file, have) {
 			continue
 		}
 		out = append(out, finding{"namespaces", string(k.kind) + " namespace", nsText(want), c.whose(k.file, have), hintEntered})
 	}
 	return out, "in all of the container's namespaces"
+}
+
+// isHost reports whether a namespace is the host's.
+func (c *comparison) isHost(file string, inode uint64) bool {
+	return slices.ContainsFunc(c.f.Host, func(h Namespaces) bool { return h[file] == inode })
 }
 
 // membership finds a process that is not in the container's cgroups.

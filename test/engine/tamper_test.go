@@ -57,6 +57,7 @@ var tamperings = []tampering{
 	{name: "a process moved out of v2", script: "echo $PID >/sys/fs/cgroup/cgroup.procs", finds: []string{"cgroup of cgroup v2 /bulkhead/"}, needs: "/sys/fs/cgroup/cgroup.procs"},
 	{name: "a foreign process without its profile", script: "nsenter -t $PID -a /bin/busybox sleep 1000 </dev/null >/dev/null 2>&1 & echo $!", finds: []string{"AppArmor profile"}, needs: "/sys/kernel/security/apparmor"},
 	{name: "a foreign process moved in", script: "sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$(cg pids)/cgroup.procs; echo $!", finds: []string{"the host's, namespace", "no_new_privs on off", "seccomp filter in force none"}},
+	{name: "a foreign process moved into a privileged one", flags: "--privileged", script: "sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$(cg pids)/cgroup.procs; echo $!", finds: []string{"mount namespace", "the host's, namespace"}},
 	{name: "a process in the pid namespace", script: "nsenter -t $PID -p sleep 1000 </dev/null >/dev/null 2>&1 & echo $!", finds: []string{"mount namespace", "cgroup of"}},
 	{name: "a process in the network", script: "nsenter -t $PID -n sleep 1000 </dev/null >/dev/null 2>&1 & echo $!", finds: []string{"pid namespace"}},
 	{name: "a process in all namespaces", script: "nsenter -t $PID -a --setuid 0 /bin/busybox sleep 1000 </dev/null >/dev/null 2>&1 & echo $!", finds: []string{"bounding capabilities", "seccomp filter", "no_new_privs"}},
