@@ -183,6 +183,9 @@ func TestOther(t *testing.T) {
 	if err != nil || runtime.GOARCH != "amd64" || os.Getenv("PID1_IMAGE") != "" {
 		t.Skip("there is no qemu-aarch64")
 	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip(err)
+	}
 	dir := t.TempDir()
 	build := exec.Command("go", "test", "-c", "-o", filepath.Join(dir, "test"), ".")
 	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
