@@ -107,7 +107,7 @@ func (s *Service) Inspect(_ context.Context, name string, platform *ocispec.Plat
 	if err != nil {
 		return option.ImageInspect{}, err
 	}
-	img, err := lib.Find(name, platform)
+	img, err := lib.Find(name, normal(platform))
 	if err != nil {
 		return option.ImageInspect{}, err
 	}
@@ -163,7 +163,7 @@ func (s *Service) History(_ context.Context, name string, platform *ocispec.Plat
 	if err != nil {
 		return nil, err
 	}
-	img, err := lib.Find(name, platform)
+	img, err := lib.Find(name, normal(platform))
 	if err != nil {
 		return nil, err
 	}

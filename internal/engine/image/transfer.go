@@ -65,7 +65,7 @@ func (s *Service) Pull(ctx context.Context, name string, o option.Pull, tell opt
 		}
 	}
 	for _, n := range names {
-		img, err := lib.Pull(ctx, n, images.PullOptions{Platform: o.Platform, Policy: policy, Progress: progress(tell), Registry: client})
+		img, err := lib.Pull(ctx, n, images.PullOptions{Platform: normal(o.Platform), Policy: policy, Progress: progress(tell), Registry: client})
 		if err != nil {
 			return err
 		}
@@ -75,6 +75,18 @@ func (s *Service) Pull(ctx context.Context, name string, o option.Pull, tell opt
 		}
 	}
 	return nil
+}
+
+// normal is a platform as images have it: clients may say arm64 alone, or linux/x86_64.
+func normal(p *ocispec.Platform) *ocispec.Platform {
+	if p == nil {
+		return nil
+	}
+	if out, err := manifest.ParsePlatform(strings.TrimSuffix(p.OS+"/"+p.Architecture, "/")); err == nil && p.Variant == "" {
+		return &out
+	}
+	out := manifest.Normalize(*p)
+	return &out
 }
 
 func familiar(name string) string {
@@ -127,7 +139,7 @@ func (s *Service) Push(ctx context.Context, name string, o option.Push, tell opt
 	}
 	defer client.Close()
 	for _, n := range names {
-		if err := s.push(ctx, lib, n, images.PushOptions{Platform: o.Platform, Registry: client}, tell); err != nil {
+		if err := s.push(ctx, lib, n, images.PushOptions{Platform: normal(o.Platform), Registry: client}, tell); err != nil {
 			return err
 		}
 	}
@@ -228,7 +240,7 @@ func (s *Service) Import(ctx context.Context, r io.Reader, o option.Import, tell
 	}
 	io := images.ImportOptions{Message: o.Message, Changes: o.Changes}
 	if o.Platform != nil {
-		io.Platform = *o.Platform
+		io.Platform = *normal(o.Platform)
 	}
 	img, err := lib.Import(ctx, r, o.Ref, io)
 	if err != nil {
