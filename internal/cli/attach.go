@@ -38,7 +38,7 @@ func attachCommand(p *program) *cobra.Command {
 			}
 			c, err := inspectOne(cmd.Context(), api, args[0])
 			if err != nil {
-				return err
+				return p.meant(cmd.Context(), args[0], err)
 			}
 			if err := attachable(args[0], c.State); err != nil {
 				return err

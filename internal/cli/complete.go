@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
 	"github.com/spf13/cobra"
@@ -90,6 +91,20 @@ func (p *program) containerNames(ctx context.Context, which func(*container.Summ
 		}
 	}
 	return names, nil
+}
+
+// meant adds to the error of a container that is not there which one may have been meant.
+func (p *program) meant(ctx context.Context, name string, err error) error {
+	if !errdef.Is(err, errdef.NotFound) || errdef.Hint(err) != "" || !strings.Contains(strings.ToLower(err.Error()), "no such container") {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	names, e := p.containerNames(ctx, nil)
+	if near := nearest(name, names); e == nil && near != "" {
+		return errdef.WithHint(err, "did you mean "+near+"?")
+	}
+	return err
 }
 
 // completeContainers completes names of containers.

@@ -65,7 +65,7 @@ func (p *program) exec(ctx context.Context, o *execFlags, args []string) error {
 	}
 	var made container.ExecCreateResponse
 	if err := api.Post(ctx, containerPath(args[0], "exec"), nil, &q, &made); err != nil {
-		return err
+		return p.meant(ctx, args[0], err)
 	}
 	path := "/exec/" + url.PathEscape(made.ID)
 	start := container.ExecStartRequest{Detach: o.detach, Tty: o.tty, ConsoleSize: q.ConsoleSize}

@@ -48,7 +48,7 @@ func onEach(p *program, use, short string, which func(*container.Summary) bool, 
 					return errdef.Errorf(errdef.Invalid, "%s: a container has no empty name", commandWords(cmd))
 				}
 				if err := do(cmd.Context(), api, name); err != nil {
-					return err
+					return p.meant(cmd.Context(), name, err)
 				}
 				return p.printOthers(name)
 			})
@@ -94,7 +94,7 @@ func (p *program) startHere(ctx context.Context, name, keys string, interactive 
 	}
 	c, err := inspectOne(ctx, api, name)
 	if err != nil {
-		return err
+		return p.meant(ctx, name, err)
 	}
 	if s.join(&c, interactive); c.State.Running {
 		return p.attach(ctx, api, &s)
@@ -221,7 +221,7 @@ func waitCommand(p *program) *cobra.Command {
 			return each(cmd.Context(), args, func(name string) error {
 				answer, err := waitFor(cmd.Context(), api, name, condition)
 				if err != nil {
-					return err
+					return p.meant(cmd.Context(), name, err)
 				}
 				e := endOf(answer, name)
 				if e.problem != nil {

@@ -74,7 +74,7 @@ func (p *program) logs(ctx context.Context, o *logFlags, name string) error {
 	}
 	answer, err := api.Stream(ctx, client.Request{Method: http.MethodGet, Path: containerPath(name, "logs"), Query: q})
 	if err != nil {
-		return err
+		return p.meant(ctx, name, err)
 	}
 	defer answer.Body.Close()
 	raw, err := p.rawOutput(ctx, api, name, answer.Header.Get("Content-Type"))

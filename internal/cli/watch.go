@@ -37,7 +37,7 @@ func topCommand(p *program) *cobra.Command {
 			}
 			var top container.TopResponse
 			if err := api.Get(cmd.Context(), containerPath(args[0], "top"), q, &top); err != nil {
-				return err
+				return p.meant(cmd.Context(), args[0], err)
 			}
 			l := format.List{}
 			var rows []format.Row
@@ -76,7 +76,7 @@ func portCommand(p *program) *cobra.Command {
 			}
 			c, err := inspectOne(cmd.Context(), api, args[0])
 			if err != nil {
-				return err
+				return p.meant(cmd.Context(), args[0], err)
 			}
 			var lines []string
 			if c.NetworkSettings != nil {

@@ -324,3 +324,29 @@ func TestForegroundStreams(t *testing.T) {
 		t.Errorf("a container was made all the same: %+v", r)
 	}
 }
+
+// TestMistypedNames: a name that is near another is answered with it, and completion knows the names, by what can be done with each.
+func TestMistypedNames(t *testing.T) {
+	l := newLine(t)
+	l.do("", "run", "-d", "--name", "webserver", "busybox", "sleep", "1000")
+	l.do("", "create", "--name", "waiting", "busybox", "true")
+	for _, args := range [][]string{{"stop", "webserevr"}, {"exec", "websrver", "true"}, {"logs", "webservr"}, {"start", "-a", "webserverr"}, {"wait", "webserve"}, {"top", "wbserver"}, {"attach", "webserfer"}} {
+		if r := l.do("", args...); r.code != 1 || !strings.Contains(r.problems, "no such container") || !strings.Contains(r.problems, "hint: did you mean webserver?") {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	if r := l.do("", "stop", "something-else"); strings.Contains(r.problems, "did you mean") {
+		t.Errorf("%+v", r)
+	}
+	for line, want := range map[string]string{"stop ": "webserver", "start ": "waiting", "rm w": "waiting webserver", "exec web": "webserver", "inspect we": "webserver", "run --pull n": "never newer", "cp web": "webserver:"} {
+		var got []string
+		for _, w := range strings.Split(l.do("", append([]string{"__complete"}, strings.Split(line, " ")...)...).out, "\n") {
+			if word, _, _ := strings.Cut(w, "\t"); word != "" && !strings.HasPrefix(word, ":") {
+				got = append(got, word)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
