@@ -23,7 +23,7 @@ SOURCES = $$(git ls-files -c -o --exclude-standard '*.go' | grep -v -e /testdata
 SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-readme test-vm vm vm-image bench-vm fuzz bench bench-image bench-engine run install clean
+.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-api test-readme test-vm vm vm-image bench-vm fuzz bench bench-image bench-engine run install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-readme
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-api test-readme
 
 test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -cgroup, -registry, -image, -engine, -workload, -cli, -readme, -vm
 	@set -e; for stage in $(STAGES); do \
@@ -98,6 +98,9 @@ test-cgroup: build ## limits that are seen to bite
 
 test-cli: build ## the command bulkhead: a real registry, peers, terminals, signals
 	$(SUITE) ./test/cli/...
+
+test-api: build ## the Engine API with the real docker command, over a socket
+	$(SUITE) ./test/api/...
 
 test-registry: ## pull and push with real registries on loopback, skopeo as the peer
 	$(SUITE) ./test/registry/...
