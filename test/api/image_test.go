@@ -3,8 +3,11 @@ package api
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +17,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
@@ -233,4 +238,47 @@ func TestAPICredentials(t *testing.T) {
 func (e *engine) http(method, path string, header http.Header, body []byte) (int, string) {
 	e.Helper()
 	return request(e, e.socket, method, path, header, body)
+}
+
+// TestAPISaveDamaged: an archive that goes wrong in the middle is not taken for whole by anybody, and a client of ours is told why.
+func TestAPISaveDamaged(t *testing.T) {
+	each(t, func(t *testing.T, e *engine) {
+		e.imported("box:1", "one")
+		blobs, err := filepath.Glob(filepath.Join(e.root, "images/blobs/sha256/*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blobs {
+			st, err := os.Stat(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.Size() < 10_000 {
+				continue
+			}
+			f, err := os.OpenFile(b, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteAt([]byte("damaged"), 5000)
+				_ = f.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := e.try("save", "-o", filepath.Join(e.home, "x.tar"), "box:1"); r.code == 0 {
+			t.Errorf("a damaged image is saved: %+v", r)
+		}
+		ours := client.New(client.Options{Product: "test", Dial: func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", e.socket) }})
+		defer ours.Close()
+		var got bytes.Buffer
+		err = ours.Download(t.Context(), client.Request{Method: http.MethodGet, Path: "/images/box:1/get"}, func() (io.Writer, error) { return &got, nil })
+		if err == nil || !strings.Contains(err.Error(), "has another") || errdef.Hint(err) != "bulkhead image fsck --repair" || got.Len() == 0 {
+			t.Errorf("%v, hint %q, after %d bytes", err, errdef.Hint(err), got.Len())
+		}
+		// What has not begun has a status.
+		err = ours.Download(t.Context(), client.Request{Method: http.MethodGet, Path: "/images/nosuch/get"}, func() (io.Writer, error) { t.Error("it begins"); return nil, nil })
+		if !errdef.Is(err, errdef.NotFound) {
+			t.Error(err)
+		}
+	})
 }
