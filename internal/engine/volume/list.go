@@ -118,14 +118,15 @@ func (s *Service) dangling(values []string) (func(*record) bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	var wants []bool
 	for _, v := range values {
 		want, err := strconv.ParseBool(v)
 		if err != nil {
 			return nil, errdef.Errorf(errdef.Invalid, "invalid filter 'dangling=%.64s': neither true nor false", v)
 		}
-		return func(r *record) bool { return (len(users[r.Name]) == 0) == want }, nil
+		wants = append(wants, want)
 	}
-	return func(*record) bool { return true }, nil
+	return func(r *record) bool { return len(wants) == 0 || slices.Contains(wants, len(users[r.Name]) == 0) }, nil
 }
 
 // Prune removes volumes that no container has: those without a name, or with all=true every one.
