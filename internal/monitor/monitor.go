@@ -159,7 +159,7 @@ func (m *monitor) set(change func(*control.State)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.state)
-	m.state.Monitor = os.Getpid()
+	m.state.Monitor, m.state.Fleeting = os.Getpid(), len(m.o.AutoRemove) > 0
 	return control.WriteState(m.o.Dir, &m.state)
 }
 

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -97,4 +99,23 @@ func (l *line) killed(after time.Duration, args ...string) {
 	time.Sleep(after)
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
+}
+
+// TestExitCodes: whoever waits for a container that removes itself is told how it ended, whatever of it is gone already.
+func TestExitCodes(t *testing.T) {
+	l := newLine(t)
+	var all sync.WaitGroup
+	free := make(chan struct{}, 4)
+	for range 80 {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			out, err := l.command("run", "--rm", "--network", "none", "busybox", "sh", "-c", "exit 3").CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 3 || len(out) > 0 {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -199,8 +199,12 @@ func (s API) Wait(ctx context.Context, name string, until api.WaitCondition, rea
 		ready()
 		return api.WaitResponse{StatusCode: int64(c.State.ExitCode)}, nil
 	}
+	code := c.State.ExitCode // what was seen last: of one that is being removed the record may be there when its state is not any more
 	for {
-		code, err := s.ended(ctx, c, ready)
+		last, err := s.ended(ctx, c, ready)
+		if err == nil {
+			code = last
+		}
 		if err == nil && until != api.WaitConditionRemoved {
 			return api.WaitResponse{StatusCode: int64(code)}, nil
 		}
@@ -210,7 +214,7 @@ func (s API) Wait(ctx context.Context, name string, until api.WaitCondition, rea
 		}
 		if gone {
 			ready()
-			return api.WaitResponse{StatusCode: int64(c.State.ExitCode)}, nil
+			return api.WaitResponse{StatusCode: int64(code)}, nil
 		}
 		if c, err = s.get(c.ID); errdef.Is(err, errdef.NotFound) {
 			return api.WaitResponse{StatusCode: int64(code)}, nil

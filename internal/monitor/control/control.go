@@ -95,6 +95,8 @@ type State struct {
 	Monitor    int    // pid of the monitor
 	ByHand     bool   // stopped by somebody, so that unless-stopped leaves it
 	StopSignal string `json:",omitempty"`
+	// Fleeting is of a container that removes itself: its end has no need to be on the disk.
+	Fleeting bool `json:"-"`
 }
 
 // A Request is what a client wants.
@@ -168,7 +170,7 @@ func WriteState(dir string, s *State) error {
 		return err
 	}
 	path := filepath.Join(dir, StateFile)
-	err = atomicfile.Write(path, data, atomicfile.Options{Volatile: s.Phase != Exited})
+	err = atomicfile.Write(path, data, atomicfile.Options{Volatile: s.Phase != Exited || s.Fleeting})
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		if e := overwrite(path, data, s.Phase == Exited); e != nil {
 			return errdef.Errorf(errdef.Unavailable, "state of the container: %w", e)
