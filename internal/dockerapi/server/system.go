@@ -22,6 +22,8 @@ var systemRoutes = []route{
 	{http.MethodGet, "/version", (*Server).versions},
 	{http.MethodGet, "/system/df", (*Server).diskUsage},
 	{http.MethodGet, "/events", (*Server).events},
+	{http.MethodPost, "/networks/prune", (*Server).nothing},
+	{http.MethodPost, "/build/prune", (*Server).nothing},
 	{http.MethodPost, "/bulkhead/system/check", (*Server).systemCheck},
 }
 
@@ -138,6 +140,18 @@ func older(m *events.Message) any {
 		out.Status, out.ID, out.From = string(m.Action), m.Actor.ID, m.Actor.Attributes["image"]
 	}
 	return out
+}
+
+// nothing answers a prune of what this engine has not: networks of its own, and a cache of builds. `docker system prune` asks for both.
+func (s *Server) nothing(r *request) error {
+	if _, err := r.filters(); err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, struct {
+		NetworksDeleted []string
+		CachesDeleted   []string
+		SpaceReclaimed  uint64
+	}{[]string{}, []string{}, 0})
 }
 
 func (s *Server) systemCheck(r *request) error {
