@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -27,15 +28,14 @@ type MountOptions struct {
 //
 // overlayfs is told not to follow redirects and metadata-only copies: attributes that make it show a file somewhere else, which no layer of ours has.
 func Mount(o *MountOptions) (int, error) {
-	m := &mounting{o: o}
-	defer m.close()
 	if (o.Upper == "") != (o.Work == "") {
 		return -1, errdef.Errorf(errdef.Invalid, "mount of layers: an upper directory and a work directory go together")
 	}
-	if err := m.layers(); err != nil {
-		return -1, err
+	m := &mounting{o: o}
+	fd, err := m.make()
+	if errors.Is(err, errAside) {
+		fd, err = aside(o)
 	}
-	fd, err := m.overlay()
 	if err != nil {
 		return -1, err
 	}
@@ -65,11 +65,27 @@ func Unmount(target string) error {
 type mounting struct {
 	o         *MountOptions
 	lower     []int // directories, the uppermost first
+	dirs      []int // the upper one and its work directory
 	userXattr bool
+	aside     bool // this thread has a mount namespace of its own
+}
+
+// make makes the mount, detached.
+func (m *mounting) make() (int, error) {
+	defer m.close()
+	if err := m.layers(); err != nil {
+		return -1, err
+	}
+	if m.aside {
+		if err := m.attach(); err != nil {
+			return -1, err
+		}
+	}
+	return m.overlay()
 }
 
 func (m *mounting) close() {
-	for _, fd := range m.lower {
+	for _, fd := range append(m.lower, m.dirs...) {
 		unix.Close(fd)
 	}
 }
@@ -129,12 +145,31 @@ func openLayer(dir string, users int) (int, error) {
 
 // overlay makes the mount, detached.
 func (m *mounting) overlay() (int, error) {
+	for _, dir := range []string{m.o.Upper, m.o.Work} {
+		if dir == "" {
+			continue
+		}
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, errdef.Errorf(errdef.Internal, "mount of layers: %s: %w", dir, err)
+		}
+		m.dirs = append(m.dirs, fd)
+	}
+	fd, err := m.configured(m.lowers)
+	if errors.Is(err, errOld) {
+		return m.old()
+	}
+	return fd, err
+}
+
+// configured makes the mount by fsconfig(2).
+func (m *mounting) configured(lowers func(fs int) error) (int, error) {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, errdef.Errorf(errdef.Unsupported, "fsopen overlay: %w", err)
 	}
 	defer unix.Close(fs)
-	if err := m.lowers(fs); err != nil {
+	if err := lowers(fs); err != nil {
 		return -1, explained("lower directories", fs, err)
 	}
 	for _, set := range m.settings() {
@@ -147,78 +182,58 @@ func (m *mounting) overlay() (int, error) {
 			return -1, explained(set.key, fs, err)
 		}
 	}
-	if m.o.Upper != "" {
-		for _, dir := range []setting{{"upperdir", m.o.Upper}, {"workdir", m.o.Work}} {
-			if err := setDir(fs, dir.key, dir.value); err != nil {
-				return -1, explained(dir.key, fs, err)
+	for i, fd := range m.dirs {
+		key := [...]string{"upperdir", "workdir"}[i]
+		if unix.FsconfigSetFd(fs, key, fd) != nil { // before 6.13
+			if err := unix.FsconfigSetString(fs, key, byFD(fd)); err != nil {
+				return -1, explained(key, fs, err)
 			}
 		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
+		if err == unix.EINVAL && !m.aside && !m.o.IDs.Empty() {
+			return -1, errAside
+		}
 		return -1, explained("create", fs, err)
 	}
-	attr := m.o.Attr
-	if m.o.Upper == "" {
-		attr |= unix.MOUNT_ATTR_RDONLY
-	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, m.attr())
 	if err != nil {
 		return -1, errdef.Errorf(errdef.Internal, "fsmount of layers: %w", err)
 	}
 	return fd, nil
 }
 
-// setDir gives overlayfs a directory, by descriptor where the kernel takes one (6.13): a string of fsconfig(2) ends at 255 bytes.
-func setDir(fs int, key, path string) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
+func (m *mounting) attr() int {
+	if m.o.Upper == "" {
+		return m.o.Attr | unix.MOUNT_ATTR_RDONLY
 	}
-	defer unix.Close(fd)
-	if unix.FsconfigSetFd(fs, key, fd) == nil {
-		return nil
-	}
-	return unix.FsconfigSetString(fs, key, "/proc/self/fd/"+strconv.Itoa(fd))
+	return m.o.Attr
 }
 
-// lowers adds the lower directories: by descriptor (kernel 6.13), by the path of a descriptor (6.7), or in one string of at most 255 bytes.
+// byFD is the path of a descriptor of ours: a string of fsconfig(2) ends at 255 bytes, and a directory's own path may be longer.
+func byFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// lowers adds the lower directories: by descriptor (kernel 6.13) or by the path of a descriptor (6.7). errOld: this kernel takes one string with all of them.
 func (m *mounting) lowers(fs int) error {
-	how := byDescriptor
+	described := true
 	for i, fd := range m.lower {
-		path := "/proc/self/fd/" + strconv.Itoa(fd)
-		var err error
-		if how == byDescriptor {
-			if err = unix.FsconfigSetFd(fs, "lowerdir+", fd); err == nil {
+		if described {
+			err := unix.FsconfigSetFd(fs, "lowerdir+", fd)
+			if err == nil {
 				continue
 			}
 			if i > 0 {
 				return err
 			}
-			how = byPath
+			if described = false; takesAnything(fs) {
+				return errOld
+			}
 		}
-		if err = unix.FsconfigSetString(fs, "lowerdir+", path); err == nil {
-			continue
-		}
-		if i > 0 {
+		if err := unix.FsconfigSetString(fs, "lowerdir+", byFD(fd)); err != nil {
 			return err
 		}
-		return m.oldLowers(fs)
 	}
 	return nil
-}
-
-// Ways to name a lower directory.
-const (
-	byDescriptor = iota
-	byPath
-)
-
-func (m *mounting) oldLowers(fs int) error {
-	var paths []string
-	for _, fd := range m.lower {
-		paths = append(paths, "/proc/self/fd/"+strconv.Itoa(fd))
-	}
-	return unix.FsconfigSetString(fs, "lowerdir", strings.Join(paths, ":"))
 }
 
 type setting struct{ key, value string }
@@ -228,10 +243,7 @@ func (m *mounting) settings() []setting {
 	if m.userXattr {
 		list = append(list, setting{"userxattr", ""})
 	}
-	if m.o.Upper == "" {
-		return list
-	}
-	if m.o.Volatile {
+	if m.o.Volatile && m.o.Upper != "" {
 		list = append(list, setting{"volatile", ""})
 	}
 	return list

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/layer"
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
+	"github.com/bulkhead-engine/bulkhead/test/built"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
@@ -29,10 +29,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "bulkhead-unpack")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/bulkhead-engine/bulkhead/cmd/bulkhead-unpack")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	return path, cmd.Run()
+	return path, built.Program(path, "./cmd/bulkhead-unpack")
 })
 
 func TestMain(m *testing.M) {

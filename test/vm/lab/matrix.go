@@ -26,7 +26,7 @@ func (r *row) plan() string { return strings.NewReplacer("/", "-", ":", "-").Rep
 // core are the packages that talk to the kernel: their tests run on every kernel.
 var core = []string{
 	"./internal/linux/...", "./internal/sandbox/forkexec", "./internal/sandbox/lsm", "./internal/runtime/launch",
-	"./internal/runtime/state", "./internal/atomicfile",
+	"./internal/runtime/state", "./internal/atomicfile", "./internal/image/snapshot",
 }
 
 // matrix is what `lab matrix` does. One boot runs many suites: a boot costs five seconds, with systemd fifteen. A machine has one thread of QEMU's
