@@ -26,7 +26,7 @@ func (r *row) plan() string { return strings.NewReplacer("/", "-", ":", "-").Rep
 // core are the packages that talk to the kernel: their tests run on every kernel.
 var core = []string{
 	"./internal/linux/...", "./internal/sandbox/forkexec", "./internal/sandbox/lsm", "./internal/runtime/launch",
-	"./internal/runtime/state", "./internal/atomicfile", "./internal/image/snapshot",
+	"./internal/runtime/state", "./internal/atomicfile",
 }
 
 // matrix is what `lab matrix` does. One boot runs many suites: a boot costs five seconds, with systemd fifteen. A machine has one thread of QEMU's
@@ -94,7 +94,7 @@ func each(pkgs []string) []suite {
 	for _, p := range pkgs {
 		out = append(out, suite{pkg: p, skips: "TestRootlessChild"}) // another test starts it
 	}
-	return out
+	return append(out, suite{pkg: "./internal/image/snapshot", run: "Mount|HundredLayers|MappedIDs"})
 }
 
 // expand resolves DIR/... to the packages right below that have tests. A suite without any test is an error.
