@@ -279,15 +279,17 @@ func (p *peer) list(n int) error {
 			return err
 		}
 	}
-	var runs []sample
-	for range 10 {
-		s, err := measure(append(slices.Clone(p.argv), "ps", "-a"))
-		if err != nil {
-			return err
+	for _, words := range [][]string{{"ps"}, {"ps", "-a"}} {
+		var runs []sample
+		for range 10 {
+			s, err := measure(append(slices.Clone(p.argv), words...))
+			if err != nil {
+				return err
+			}
+			runs = append(runs, s)
 		}
-		runs = append(runs, s)
+		fmt.Printf("\n%s: %s with %d containers that do not run: %.1f ms, user+sys %.1f ms\n", p.name, strings.Join(words, " "), n, median(runs, wall), median(runs, cpu))
 	}
-	fmt.Printf("\n%s: ps -a with %d containers: %.1f ms, user+sys %.1f ms\n", p.name, n, median(runs, wall), median(runs, cpu))
 	ids, err := p.command("ps", "-aq")
 	if err != nil {
 		return err
