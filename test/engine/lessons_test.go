@@ -112,6 +112,8 @@ var filesLessons = []lesson{
 }
 
 var restLessons = []lesson{
+	{"--tz Europe/Berlin", "ls -l /etc/localtime | wc -l", "1", nil, ""},
+	{"--read-only --read-only-tmpfs=false", "touch /tmp/x 2>&1", ".*Read-only file system", mounted("/"), "ro,.*|ro .*"},
 	{"--workdir /some/new/place", "pwd", "/some/new/place", nil, ""},
 	{"-e A=b --env C=d --env-file DIR/env", "echo $A $C $FROM_FILE", "b d a b", nil, ""},
 	{"--label a=b --label-file DIR/labels", "", "", record("Config", "Labels"), `{"a":"b","tier":"front"}`},
