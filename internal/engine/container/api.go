@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,12 +231,25 @@ func (s API) Changes(ctx context.Context, name string) ([]api.FilesystemChange, 
 	if err != nil {
 		return nil, err
 	}
+	list = withoutOurs(list)
 	kinds := map[byte]api.ChangeType{overlay.Changed: api.ChangeModify, overlay.Added: api.ChangeAdd, overlay.Deleted: api.ChangeDelete}
 	out := make([]api.FilesystemChange, len(list))
 	for i, c := range list {
 		out[i] = api.FilesystemChange{Kind: kinds[c.Kind], Path: c.Path}
 	}
 	return out, nil
+}
+
+// withoutOurs leaves out the files on which the engine's own are shown, and their directory, if nothing else of it has changed.
+func withoutOurs(list []overlay.Change) []overlay.Change {
+	before := len(list)
+	list = slices.DeleteFunc(list, func(c overlay.Change) bool {
+		return c.Kind == overlay.Added && slices.Contains([]string{"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}, c.Path)
+	})
+	if len(list) == before || slices.ContainsFunc(list, func(c overlay.Change) bool { return strings.HasPrefix(c.Path, "/etc/") }) {
+		return list
+	}
+	return slices.DeleteFunc(list, func(c overlay.Change) bool { return c.Path == "/etc" })
 }
 
 // Commit makes an image of a container.

@@ -112,6 +112,11 @@ func (s *Service) mount(c *Container, use *snapshot.Use) (*os.File, error) {
 	o := &snapshot.MountOptions{
 		Use: use, Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Work: filepath.Join(s.dir(c.ID), "fs", "work"), Volatile: c.Host.AutoRemove,
 	}
+	if o.Volatile { // started again: overlayfs asks for a word that nothing was lost, and no machine has gone down since, for the container is there
+		if err := os.Remove(filepath.Join(o.Work, "work", "incompat", "volatile")); err != nil && !os.IsNotExist(err) {
+			return nil, errdef.Errorf(errdef.Unavailable, "start: the writable layer: %w", err)
+		}
+	}
 	h := host(&c.Record)
 	if !userNSOff(&c.Record) {
 		o.IDs = idmap.FromSpec(h.UIDs, h.GIDs)
