@@ -7,6 +7,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,8 +32,12 @@ func Mount(o *MountOptions) (int, error) {
 	if (o.Upper == "") != (o.Work == "") {
 		return -1, errdef.Errorf(errdef.Invalid, "mount of layers: an upper directory and a work directory go together")
 	}
-	m := &mounting{o: o}
-	fd, err := m.make()
+	// No attempt first: one that fails may leave the work directory marked as never synced, which no mount takes again (overlayfs' volatile).
+	var fd int
+	err := errAside
+	if o.IDs.Empty() || sys.KernelVersion().AtLeast(detachedLayers) {
+		fd, err = (&mounting{o: o}).make()
+	}
 	if errors.Is(err, errAside) {
 		fd, err = aside(o)
 	}
@@ -191,9 +196,6 @@ func (m *mounting) configured(lowers func(fs int) error) (int, error) {
 		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
-		if err == unix.EINVAL && !m.aside && !m.o.IDs.Empty() {
-			return -1, errAside
-		}
 		return -1, explained("create", fs, err)
 	}
 	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, m.attr())

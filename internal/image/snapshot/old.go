@@ -8,12 +8,16 @@ import (
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"golang.org/x/sys/unix"
 )
 
 // errOld says that the kernel's overlayfs is from before 6.5: what fsconfig(2) sets is put together to one line of options as mount(2) takes it, unread until the
 // mount is made, and its lower directories stand in one of them.
 var errOld = errors.New("overlayfs from before 6.5")
+
+// detachedLayers is the version from which overlayfs takes directories of detached mounts. Aside works everywhere, so that a wrong version costs time only.
+var detachedLayers = sys.Version{Major: 6, Minor: 15}
 
 // errAside says that the mount has to be made in a mount namespace of its own.
 var errAside = errors.New("overlayfs wants layers that are mounted somewhere")

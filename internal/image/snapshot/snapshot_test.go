@@ -221,7 +221,7 @@ func TestMappedIDs(t *testing.T) {
 	s := open(t)
 	chains := add(t, s, archiveOf("f=x", "d/"), archiveOf("g=y"))
 	ids := []idmap.Range{{Inside: 0, Outside: 200000, Count: 65536}}
-	dir := mounted(t, s, snapshot.MountOptions{Upper: t.TempDir(), Work: t.TempDir(), IDs: idmap.Mapping{UIDs: ids, GIDs: ids}}, chains[1])
+	dir := mounted(t, s, snapshot.MountOptions{Upper: t.TempDir(), Work: t.TempDir(), Volatile: true, IDs: idmap.Mapping{UIDs: ids, GIDs: ids}}, chains[1])
 	for _, name := range []string{"f", "g", "d"} {
 		var st unix.Stat_t
 		if err := unix.Stat(filepath.Join(dir, name), &st); err != nil || st.Uid != 200007 || st.Gid != 200008 {
