@@ -113,7 +113,7 @@ func (s *Service) mount(c *Container, use *snapshot.Use) (*os.File, error) {
 		Use: use, Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Work: filepath.Join(s.dir(c.ID), "fs", "work"), Volatile: c.Host.AutoRemove,
 	}
 	if o.Volatile { // started again: overlayfs asks for a word that nothing was lost, and no machine has gone down since, for the container is there
-		if err := os.Remove(filepath.Join(o.Work, "work", "incompat", "volatile")); err != nil && !os.IsNotExist(err) {
+		if err := os.RemoveAll(filepath.Join(o.Work, "work", "incompat", "volatile")); err != nil { // the kernel's, out of the container's reach
 			return nil, errdef.Errorf(errdef.Unavailable, "start: the writable layer: %w", err)
 		}
 	}
