@@ -31,11 +31,30 @@ type journal struct {
 // ownFields are those that say what an entry is: no label and no variable takes their place.
 var ownFields = strings.Fields("MESSAGE PRIORITY CONTAINER_TAG SYSLOG_IDENTIFIER SYSLOG_TIMESTAMP CONTAINER_PARTIAL_MESSAGE CONTAINER_PARTIAL_ID CONTAINER_PARTIAL_ORDINAL CONTAINER_PARTIAL_LAST")
 
+// engineFields are those of the engine's own among the attributes.
+var engineFields = []string{"CONTAINER_ID", "CONTAINER_ID_FULL", "CONTAINER_NAME", "IMAGE_NAME"}
+
+// trusted reports whether the journal and its readers take a field of root's for the truth about another service (systemd.journal-fields(7)): journalctl -u shows entries by them.
+func trusted(key string) bool {
+	for _, prefix := range []string{"OBJECT_", "COREDUMP_", "SYSLOG_", "CODE_"} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"MESSAGE_ID", "UNIT", "USER_UNIT", "INVOCATION_ID", "USER_INVOCATION_ID", "ERRNO", "DOCUMENTATION", "TID"}, key)
+}
+
 func openJournal(o *control.Log) (*journal, error) {
 	j := &journal{path: o.Address}
 	seen := slices.Clone(ownFields)
-	for _, name := range slices.Sorted(maps.Keys(o.Attrs)) { // the engine's own are in capitals, and come first
-		if key := fieldName(name); key != "" && !slices.Contains(seen, key) {
+	for _, name := range engineFields { // before labels and variables, one of which may become the same name
+		if v, ok := o.Attrs[name]; ok {
+			j.fields = field(j.fields, name, []byte(v))
+		}
+		seen = append(seen, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Attrs)) {
+		if key := fieldName(name); key != "" && !slices.Contains(seen, key) && !trusted(key) {
 			seen = append(seen, key)
 			j.fields = field(j.fields, key, []byte(o.Attrs[name]))
 		}

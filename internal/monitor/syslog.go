@@ -150,7 +150,6 @@ func (s *syslog) send(conn net.Conn) {
 				}
 				continue
 			}
-			s.is(true)
 		}
 		if gone(conn) {
 			_ = conn.Close()
@@ -165,6 +164,8 @@ func (s *syslog) send(conn net.Conn) {
 			if tries++; tries < maxTries {
 				continue
 			}
+		} else {
+			s.is(true) // not before: a server that can be reached and does not read is away, too
 		}
 		tries = 0
 		s.sent()

@@ -17,6 +17,7 @@ import (
 const (
 	maxDepth = 512      // directories in each other: each costs a descriptor
 	maxNames = 64 << 20 // bytes of the names in one directory
+	maxFirst = 16 << 20 // bytes of names of files that have several: the others are written as files of their own
 )
 
 // kernelOwn are file systems that show the kernel and not files.
@@ -53,6 +54,7 @@ type writer struct {
 	root  *Root
 	tar   *tar.Writer
 	first map[inode]string // names of files that have several
+	size  int              // bytes of first
 }
 
 // entry writes what an O_PATH descriptor is, and what is below it.
@@ -135,8 +137,9 @@ func (t *writer) file(fd int, h *tar.Header, st *unix.Stat_t) error {
 		return wrap(err, "read %.256q", h.Name)
 	}
 	defer f.Close()
-	if st.Nlink > 1 {
+	if st.Nlink > 1 && t.size < maxFirst {
 		t.first[at] = h.Name
+		t.size += len(h.Name)
 	}
 	h.Typeflag, h.Size = tar.TypeReg, st.Size
 	if err := t.header(h); err != nil {

@@ -60,15 +60,20 @@ func (s *Service) request(r *Record, rootfs string, root *os.File) (*assemble.Re
 
 // readIn reads a file of the image, inside its root; nil if there is none.
 func readIn(root *os.File, path string) ([]byte, error) {
-	fd, err := resolve.InRoot(int(root.Fd()), path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	at, err := resolve.InRoot(int(root.Fd()), path, unix.O_PATH)
 	if err != nil {
 		return nil, nil //nolint:nilerr // an image without is none with users
 	}
-	defer unix.Close(fd)
+	defer unix.Close(at)
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if unix.Fstat(at, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG { // not opened: an image may have a device here, and to open some does something, as a watchdog
 		return nil, errdef.Errorf(errdef.Invalid, "image: %s is no file", path)
 	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(at), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Invalid, "image: %s: %w", path, err)
+	}
+	defer unix.Close(fd)
 	b, err := sys.ReadAll(fd, maxAccounts)
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Invalid, "image: %s: %w", path, err)
