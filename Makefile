@@ -42,9 +42,9 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-api test-readme
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-api test-readme test-vm
 
-test: ## everything, as root; what CI runs: needs, lint, arch, unit, test-script, -spec, -conformance, -attack, -lsm, -cgroup, -registry, -image, -engine, -workload, -cli, -readme, -vm
+test: ## everything, as root; what CI runs: needs, lint, arch, unit and every test-*
 	@set -e; for stage in $(STAGES); do \
 		start=$$SECONDS; echo "=== $$stage" >&2; \
 		$(MAKE) --no-print-directory $$stage; \
