@@ -102,6 +102,9 @@ func (p *program) startHere(ctx context.Context, name, keys string, interactive 
 	if err := p.checkTerminal(s.stdin, s.tty); err != nil {
 		return err
 	}
+	if err := p.oneEngine(ctx, api); err != nil {
+		return err
+	}
 	return p.foreground(ctx, api, &s)
 }
 

@@ -27,6 +27,7 @@ type program struct {
 	open   Opener
 	inside Engine         // nil until a command speaks to it
 	api    *client.Client // of it, or of another
+	ssh    bool           // the engine is reached over ssh
 	dial   func(context.Context) (net.Conn, error)
 
 	args    []string // after the program's name

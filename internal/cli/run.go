@@ -99,6 +99,11 @@ func (p *program) run(ctx context.Context, f *runflags.Flags, r *remote, args []
 	if err != nil {
 		return err
 	}
+	if start && (c.AttachStdin || c.AttachStdout || c.AttachStderr) {
+		if err := p.oneEngine(ctx, api); err != nil {
+			return err
+		}
+	}
 	if s.id, err = p.create(ctx, api, f, q, pulling{remote: r, platform: f.Platform, quiet: f.Quiet, aside: true}); err != nil {
 		return err
 	}

@@ -6,13 +6,16 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -199,11 +202,11 @@ func (s API) Wait(ctx context.Context, name string, until api.WaitCondition, rea
 		ready()
 		return api.WaitResponse{StatusCode: int64(c.State.ExitCode)}, nil
 	}
-	code := c.State.ExitCode // what was seen last: of one that is being removed the record may be there when its state is not any more
+	code, seen := c.State.ExitCode, false // what was seen last: of one that is being removed the record may be there when its state is not any more
 	for {
 		last, err := s.ended(ctx, c, ready)
 		if err == nil {
-			code = last
+			code, seen = last, true
 		}
 		if err == nil && until != api.WaitConditionRemoved {
 			return api.WaitResponse{StatusCode: int64(code)}, nil
@@ -214,18 +217,34 @@ func (s API) Wait(ctx context.Context, name string, until api.WaitCondition, rea
 		}
 		if gone {
 			ready()
+			if !seen { // another process has started it, and it was removed between two looks
+				code = s.recordedExit(ctx, &c.Record, code)
+			}
 			return api.WaitResponse{StatusCode: int64(code)}, nil
 		}
 		if c, err = s.get(c.ID); errdef.Is(err, errdef.NotFound) {
 			return api.WaitResponse{StatusCode: int64(code)}, nil
 		}
-		if err == nil && c.Host.AutoRemove && !c.Alive && c.State.Error == killed {
+		if err == nil && c.Host.AutoRemove && !c.Alive && (c.State.Error == killed || c.State.Phase == control.Created) {
 			err = s.Remove(ctx, c.ID, option.Remove{}) // its monitor cannot any more
 		}
 		if err != nil {
 			return none, err
 		}
 	}
+}
+
+// recordedExit is the exit code of a container that is gone, as the record of events has it; otherwise if it has none.
+func (s *Service) recordedExit(ctx context.Context, r *Record, otherwise int) int {
+	code := otherwise
+	died := event.Filter{"container": {r.ID}, "event": {string(events.ActionDie)}}
+	_ = event.Open(s.eventDir()).Follow(ctx, r.Created, time.Now(), died, func(m events.Message) error {
+		if n, err := strconv.Atoi(m.Actor.Attributes["exitCode"]); err == nil {
+			code = n
+		}
+		return nil
+	})
+	return code
 }
 
 // ended returns the exit code of the run of a container that is under way, or of the next one if none is. Of kind NotFound: it is gone.
@@ -254,7 +273,8 @@ func (s *Service) ended(ctx context.Context, before *Container, ready func()) (i
 		if err != nil {
 			return -1, err
 		}
-		if !c.Alive && !c.State.Finished.Equal(before.State.Finished) {
+		// One without a time has not ended: of a container that is being removed the state may be gone before the record.
+		if !c.Alive && !c.State.Finished.IsZero() && !c.State.Finished.Equal(before.State.Finished) {
 			return c.State.ExitCode, nil
 		}
 		time.Sleep(firstLook)
