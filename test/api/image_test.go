@@ -19,13 +19,14 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/client"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/test/need"
 	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
 // registry starts Debian's registry for the time of a test and returns its address.
 func registry(t testing.TB, more string) string {
 	t.Helper()
-	need(t, registryserver.Program)
+	need.Program(t, registryserver.Program)
 	s, err := registryserver.Start(t.TempDir(), more)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func rootfs(t testing.TB, content string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
-		need(t, "busybox")
+		need.Program(t, "busybox")
 	}
 	box, err := os.ReadFile(path)
 	if err != nil {

@@ -16,12 +16,10 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/daemon"
 	"github.com/bulkhead-engine/bulkhead/test/built"
+	"github.com/bulkhead-engine/bulkhead/test/need"
 )
 
-var (
-	strict   = os.Getenv("BULKHEAD_TEST_STRICT") != ""
-	programs string // directory of what the engine starts
-)
+var programs string // directory of what the engine starts
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
@@ -32,15 +30,9 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := built.Commands(dir, "bulkhead-monitor", "bulkhead-unpack"); err != nil {
 		fmt.Println(err)
 		return 1
-	}
-	for _, name := range []string{"bulkhead-monitor", "bulkhead-unpack"} {
-		if err := built.Program(filepath.Join(dir, name), "./cmd/"+name); err != nil {
-			fmt.Println(err)
-			return 1
-		}
 	}
 	programs = dir
 	code := m.Run()
@@ -49,19 +41,6 @@ func runAll(m *testing.M) int {
 		code = 1
 	}
 	return code
-}
-
-// need skips, or with BULKHEAD_TEST_STRICT fails, where a program is not installed.
-func need(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if strict {
-			t.Fatalf("%s is not installed: test/install does that", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
 }
 
 // clients are the docker commands of this machine: Debian's, and a newer one.
@@ -74,7 +53,7 @@ func clients(t testing.TB) map[string]string {
 		}
 	}
 	if len(out) == 0 {
-		need(t, "docker")
+		need.Program(t, "docker")
 	}
 	return out
 }

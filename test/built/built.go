@@ -33,3 +33,16 @@ func Program(output, pkg string) error {
 	}
 	return nil
 }
+
+// Commands puts commands of this module (the names of directories below cmd) side by side into a directory, which others may enter.
+func Commands(dir string, names ...string) error {
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := Program(filepath.Join(dir, name), "./cmd/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

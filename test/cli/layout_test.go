@@ -15,6 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/bulkhead-engine/bulkhead/test/need"
 )
 
 // rootfs is an archive with busybox and files of random content.
@@ -22,7 +24,7 @@ func rootfs(t testing.TB, seed uint64, size int) []byte {
 	t.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
-		need(t, "busybox")
+		need.Program(t, "busybox")
 	}
 	box, err := os.ReadFile(path)
 	if err != nil {

@@ -14,13 +14,11 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/test/built"
+	"github.com/bulkhead-engine/bulkhead/test/need"
 	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
-var (
-	strict  = os.Getenv("BULKHEAD_TEST_STRICT") != ""
-	program string // bulkhead, with bulkhead-unpack beside
-)
+var program string // bulkhead, with bulkhead-unpack beside
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
@@ -31,15 +29,9 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := built.Commands(dir, "bulkhead", "bulkhead-unpack"); err != nil {
 		fmt.Println(err)
 		return 1
-	}
-	for _, name := range []string{"bulkhead", "bulkhead-unpack"} {
-		if err := built.Program(filepath.Join(dir, name), "./cmd/"+name); err != nil {
-			fmt.Println(err)
-			return 1
-		}
 	}
 	program = filepath.Join(dir, "bulkhead")
 	code := m.Run()
@@ -48,19 +40,6 @@ func runAll(m *testing.M) int {
 		code = 1
 	}
 	return code
-}
-
-// need skips, or with BULKHEAD_TEST_STRICT fails, where a program is not installed.
-func need(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if strict {
-			t.Fatalf("%s is not installed: test/install does that", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
 }
 
 // An engine is a root with a home.
@@ -170,7 +149,7 @@ func (e *engine) clean() {
 // registry starts Debian's registry for the time of a test, with more lines of configuration, and returns its address.
 func registry(t testing.TB, more string) string {
 	t.Helper()
-	need(t, registryserver.Program)
+	need.Program(t, registryserver.Program)
 	s, err := registryserver.Start(t.TempDir(), more)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +161,7 @@ func registry(t testing.TB, more string) string {
 // peer runs another program with a home of its own.
 func peer(t testing.TB, args ...string) string {
 	t.Helper()
-	path := need(t, args[0])
+	path := need.Program(t, args[0])
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	home := t.TempDir()

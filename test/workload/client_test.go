@@ -3,7 +3,6 @@ package workload
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -239,17 +238,6 @@ func (b *box) client(image string, args ...string) (string, error) {
 		err = fmt.Errorf("exit %d: %s", r.code, r.problems)
 	}
 	return r.out, err
-}
-
-// need skips without a program of the host.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); errors.Is(err, exec.ErrNotFound) {
-		if strict {
-			t.Fatalf("%s is not installed: test/install does that", program)
-		}
-		t.Skipf("%s is not installed", program)
-	}
 }
 
 // nsenter runs a program of the host in the network of the container, as an administrator does.

@@ -8,14 +8,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bulkhead-engine/bulkhead/test/need"
 )
 
 const password = "not-a-secret"
 
 // TestNginx: the master is root inside, the workers are www-data, and the logs are the container's.
 func TestNginx(t *testing.T) {
-	need(t, "nsenter")
-	need(t, "curl")
+	need.Program(t, "nsenter")
+	need.Program(t, "curl")
 	b := start(t, "nginx")
 	b.answers("served by nginx", "curl", "-sS", "http://127.0.0.1/")
 	b.confined()

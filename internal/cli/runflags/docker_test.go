@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bulkhead-engine/bulkhead/test/need"
 )
 
 // lines that are read by Docker's command and by this package, which must ask for the same. DIR is a directory with the files env, label and profile.
@@ -175,10 +177,7 @@ func split(line, dir string) []string {
 
 // TestDockersLines: the same flags come to the same request as Docker's own command makes of them, and what it refuses is refused.
 func TestDockersLines(t *testing.T) {
-	docker, err := exec.LookPath("docker")
-	if err != nil {
-		t.Skip("Docker's command is not installed")
-	}
+	docker := need.Program(t, "docker")
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"env": "\xef\xbb\xbf# comment\nA=1\n\n  B=two words\nFROM_CALLER\nNOT_SET_ANYWHERE\n", "badenv": "A B=1\n", "label": "a=b\n# no\nc\n",

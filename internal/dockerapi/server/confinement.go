@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
@@ -77,16 +76,8 @@ func (s *Server) explain(r *request) error {
 	if err != nil {
 		return err
 	}
-	var q createRequest
-	if err := r.body(&q, false); err != nil {
-		return err
-	}
-	o, err := q.option(r.ours())
+	o, err := r.creation()
 	if err != nil {
-		return err
-	}
-	o.Name = strings.TrimPrefix(r.query("name"), "/")
-	if o.Platform, err = platform(r.query("platform")); err != nil {
 		return err
 	}
 	e, err := c.ExplainCreate(r.Context(), o)

@@ -93,17 +93,24 @@ func (q *createRequest) option(ours bool) (option.Create, error) {
 	return o, nil
 }
 
-func (s *Server) containerCreate(r *request) error {
+// creation reads the body and the parameters of a request for a container.
+func (r *request) creation() (option.Create, error) {
 	var q createRequest
 	if err := r.body(&q, false); err != nil {
-		return err
+		return option.Create{}, err
 	}
 	o, err := q.option(r.ours())
 	if err != nil {
-		return err
+		return o, err
 	}
 	o.Name = strings.TrimPrefix(r.query("name"), "/")
-	if o.Platform, err = platform(r.query("platform")); err != nil {
+	o.Platform, err = platform(r.query("platform"))
+	return o, err
+}
+
+func (s *Server) containerCreate(r *request) error {
+	o, err := r.creation()
+	if err != nil {
 		return err
 	}
 	done, err := s.Containers.Create(r.Context(), o)

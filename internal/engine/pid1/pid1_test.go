@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bulkhead-engine/bulkhead/test/need"
 )
 
 // installed writes the program.
@@ -179,10 +181,10 @@ func TestFirst(t *testing.T) {
 
 // TestOther runs the calls with the program for the other architecture, where QEMU is.
 func TestOther(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-aarch64")
-	if err != nil || runtime.GOARCH != "amd64" || os.Getenv("PID1_IMAGE") != "" {
-		t.Skip("there is no qemu-aarch64")
+	if runtime.GOARCH != "amd64" || os.Getenv("PID1_IMAGE") != "" {
+		t.Skip("the other architecture is arm64")
 	}
+	qemu := need.Program(t, "qemu-aarch64")
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip(err)
 	}
