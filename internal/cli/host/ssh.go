@@ -49,11 +49,12 @@ func ssh(address string) (*Target, error) {
 
 // A conversation is a connection to a program's standard streams.
 type conversation struct {
-	in   io.WriteCloser
-	out  io.ReadCloser
-	cmd  *exec.Cmd
-	errs *tail
-	once sync.Once
+	in    io.WriteCloser
+	out   io.ReadCloser
+	cmd   *exec.Cmd
+	errs  *tail
+	ended chan struct{} // closed when the program is gone and all it said is in errs
+	once  sync.Once
 }
 
 // tail keeps the last of what a program says.
@@ -79,7 +80,7 @@ func (t *tail) String() string {
 
 func start(name string, args ...string) (net.Conn, error) {
 	cmd := exec.Command(name, args...)
-	c := &conversation{cmd: cmd, errs: &tail{}}
+	c := &conversation{cmd: cmd, errs: &tail{}, ended: make(chan struct{})}
 	theirs, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -98,20 +99,37 @@ func start(name string, args ...string) (net.Conn, error) {
 		_, _ = in.Close(), out.Close()
 		return nil, err
 	}
+	go func() { _ = cmd.Wait(); close(c.ended) }()
 	return c, nil
 }
 
 func (c *conversation) Read(p []byte) (int, error) {
 	n, err := c.out.Read(p)
 	if errors.Is(err, io.EOF) {
-		if text := c.errs.String(); text != "" {
-			return n, errdef.Errorf(errdef.Unavailable, "ssh: %s", text)
-		}
+		err = c.why(err)
 	}
 	return n, err
 }
 
-func (c *conversation) Write(p []byte) (int, error) { return c.in.Write(p) }
+func (c *conversation) Write(p []byte) (int, error) {
+	n, err := c.in.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = c.why(err)
+	}
+	return n, err
+}
+
+// why is what the program said at its end, which comes a moment after the end of its output.
+func (c *conversation) why(err error) error {
+	select {
+	case <-c.ended:
+	case <-time.After(time.Second):
+	}
+	if text := c.errs.String(); text != "" {
+		return errdef.Errorf(errdef.Unavailable, "ssh: %s", text)
+	}
+	return err
+}
 
 // CloseWrite ends what the program reads.
 func (c *conversation) CloseWrite() error { return c.in.Close() }
@@ -120,13 +138,11 @@ func (c *conversation) CloseWrite() error { return c.in.Close() }
 func (c *conversation) Close() error {
 	c.once.Do(func() {
 		_, _ = c.in.Close(), c.out.Close()
-		ended := make(chan struct{})
-		go func() { _ = c.cmd.Wait(); close(ended) }()
 		select {
-		case <-ended:
+		case <-c.ended:
 		case <-time.After(time.Second):
 			_ = c.cmd.Process.Kill()
-			<-ended
+			<-c.ended
 		}
 	})
 	return nil
