@@ -64,9 +64,9 @@ func TestCLIHostileImage(t *testing.T) {
 		{"--root", e.home + "/" + evil, "images"},
 	} {
 		p := e.terminal(args...)
-		p.end()
-		raw(t, strings.Join(args, " "), p.text())
-		if p.text() == "" {
+		p.End()
+		raw(t, strings.Join(args, " "), p.Text())
+		if p.Text() == "" {
 			t.Errorf("%q: nothing is shown", args)
 		}
 	}
@@ -89,12 +89,12 @@ func TestCLIHostileRegistry(t *testing.T) {
 	}))
 	e := newEngine(t)
 	p := e.terminal("pull", host+"/x:1")
-	if code := p.end(); code != 1 {
+	if code := p.End(); code != 1 {
 		t.Errorf("exit %d", code)
 	}
-	raw(t, "pull", p.text())
-	if len(p.text()) > 20_000 {
-		t.Errorf("%d bytes of a registry's words are shown", len(p.text()))
+	raw(t, "pull", p.Text())
+	if len(p.Text()) > 20_000 {
+		t.Errorf("%d bytes of a registry's words are shown", len(p.Text()))
 	}
 	e.fails(1, []string{"pull", host + "/x:1"}, host)
 }
@@ -110,10 +110,10 @@ func TestCLIProgress(t *testing.T) {
 	l.publish(l.image(v1.Image{}, layers...), host+"/box:1")
 	e := newEngine(t)
 	p := e.terminal("pull", host+"/box:1")
-	if code := p.end(); code != 0 {
+	if code := p.End(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	text := p.text()
+	text := p.Text()
 	for _, want := range []string{"1: Pulling from box", "Downloading  [", "\x1b[5A", "\x1b[J", "Pull complete", "Digest: sha256:", "Status: Downloaded newer image for " + host + "/box:1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not shown: %q", want, text)
@@ -121,15 +121,15 @@ func TestCLIProgress(t *testing.T) {
 	}
 	for _, args := range [][]string{{"save", host + "/box:1"}, {"load"}, {"import", "-"}} {
 		p := e.terminal(args...)
-		if code := p.end(); code != 1 || !strings.Contains(p.text(), "terminal") {
-			t.Errorf("%v on a terminal: exit %d, %q", args, code, p.text())
+		if code := p.End(); code != 1 || !strings.Contains(p.Text(), "terminal") {
+			t.Errorf("%v on a terminal: exit %d, %q", args, code, p.Text())
 		}
 	}
 	e.env = append(e.env, "TERM=dumb")
 	e.ok("rmi", host+"/box:1")
 	p = e.terminal("pull", host+"/box:1")
-	if code := p.end(); code != 0 || strings.Contains(p.text(), "\x1b") {
-		t.Errorf("a dumb terminal, exit %d: %q", code, p.text())
+	if code := p.End(); code != 0 || strings.Contains(p.Text(), "\x1b") {
+		t.Errorf("a dumb terminal, exit %d: %q", code, p.Text())
 	}
 }
 

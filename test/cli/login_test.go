@@ -90,25 +90,23 @@ func TestCLILoginTerminal(t *testing.T) {
 	host := guarded(t)
 	e := newEngine(t)
 	p := e.terminal("login", "--insecure", host, host)
-	p.wait("Username: ")
-	p.write("alice\n")
-	p.wait("Password: ")
-	p.write(horse + "\n")
-	if code := p.end(); code != 0 || !strings.Contains(p.text(), "Login Succeeded") || strings.Contains(p.text(), "horse") {
-		t.Errorf("exit %d: %q", code, p.text())
+	p.Wait("Username: ")
+	p.Write("alice\n")
+	p.Wait("Password: ")
+	p.Write(horse + "\n")
+	if code := p.End(); code != 0 || !strings.Contains(p.Text(), "Login Succeeded") || strings.Contains(p.Text(), "horse") {
+		t.Errorf("exit %d: %q", code, p.Text())
 	}
 
 	p = e.terminal("login", "--insecure", host, "-u", "alice", host)
-	p.wait("Password: ")
-	if p.echoes() {
-		t.Error("the terminal shows what is typed")
-	}
+	p.Wait("Password: ")
+	p.WaitSilent()
 	began := time.Now()
-	p.write("secr\x03") // ^C
-	if code := p.end(); code != 130 || time.Since(began) > 2*time.Second {
-		t.Errorf("exit %d after %v: %q", code, time.Since(began), p.text())
+	p.Write("secr\x03") // ^C
+	if code := p.End(); code != 130 || time.Since(began) > 2*time.Second {
+		t.Errorf("exit %d after %v: %q", code, time.Since(began), p.Text())
 	}
-	if !p.echoed {
+	if !p.Cooked {
 		t.Error("the terminal does not show what is typed afterwards")
 	}
 }

@@ -118,9 +118,9 @@ func TestCLIInterruptTerminal(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		p.write("\x03")
-		if code := p.end(); code != 130 || strings.Contains(p.text(), "bulkhead: ") {
-			t.Errorf("exit %d: %q", code, p.text())
+		p.Write("\x03")
+		if code := p.End(); code != 130 || strings.Contains(p.Text(), "bulkhead: ") {
+			t.Errorf("exit %d: %q", code, p.Text())
 		}
 	}
 	e.clean()

@@ -6,185 +6,72 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/bulkhead-engine/bulkhead/test/terminal"
 )
 
-// A screen is a pseudo-terminal with a command on it.
-type screen struct {
-	t             *testing.T
-	master, slave *os.File
-	cmd           *exec.Cmd
-	mu            sync.Mutex
-	shown         bytes.Buffer
-	read          chan struct{}
-}
-
-// screen starts a command that has a terminal of 100 columns and 30 rows.
-func (l *line) screen(args ...string) *screen {
-	t := l.t
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd := int(master.Fd())
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &screen{t: t, master: master, slave: slave, cmd: l.command(args...), read: make(chan struct{})}
-	s.size(30, 100)
-	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = slave, slave, slave
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(s.read)
-		b := make([]byte, 4096)
-		for {
-			n, err := master.Read(b)
-			s.mu.Lock()
-			s.shown.Write(b[:n])
-			s.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return s
-}
-
-func (s *screen) size(rows, columns uint16) {
-	s.t.Helper()
-	if err := unix.IoctlSetWinsize(int(s.slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s *screen) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.shown.String()
-}
-
-// wait waits until something is shown n times.
-func (s *screen) wait(text string, n int) {
-	s.t.Helper()
-	for range 400 {
-		if strings.Count(s.text(), text) >= n {
-			return
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	s.t.Errorf("%q is not shown %d times: %q", text, n, s.text())
-}
-
-func (s *screen) write(text string) {
-	s.t.Helper()
-	if _, err := s.master.WriteString(text); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// cooked reports whether the terminal is as it was: it shows what is typed, and ^C is a signal.
-func (s *screen) cooked() bool {
-	state, err := unix.IoctlGetTermios(int(s.slave.Fd()), unix.TCGETS)
-	return err == nil && state.Lflag&(unix.ECHO|unix.ICANON|unix.ISIG) == unix.ECHO|unix.ICANON|unix.ISIG
-}
-
-// end waits for the command, and returns its status and whether the terminal was given back.
-func (s *screen) end() (code int, cooked bool) {
-	s.t.Helper()
-	timer := time.AfterFunc(20*time.Second, func() { _ = s.cmd.Process.Kill() })
-	_ = s.cmd.Wait() // the status is looked at
-	if !timer.Stop() {
-		s.t.Errorf("%v hangs: %q", s.cmd.Args[5:], s.text())
-	}
-	cooked = s.cooked()
-	_ = s.slave.Close()
-	<-s.read
-	_ = s.master.Close()
-	return s.cmd.ProcessState.ExitCode(), cooked
+// screen starts a command on a terminal of 30 rows and 100 columns.
+func (l *line) screen(args ...string) *terminal.Screen {
+	l.t.Helper()
+	return terminal.Start(l.t, l.command(args...))
 }
 
 // TestForegroundTerminal: a shell on a terminal: its size, its changes, detaching, coming back, the exit status, and the terminal afterwards.
 func TestForegroundTerminal(t *testing.T) {
 	l := newLine(t)
 	s := l.screen("run", "-it", "--name", "shell", "busybox", "sh")
-	s.write("echo rea''dy; stty size\r")
-	s.wait("ready", 1)
-	s.wait("30 100", 1)
-	if s.cooked() {
-		t.Error("the terminal is not raw")
-	}
-	s.size(40, 120)
-	if err := s.cmd.Process.Signal(syscall.SIGWINCH); err != nil {
-		t.Fatal(err)
-	}
-	for range 40 { // the size comes after the signal
-		s.write("stty size\r")
-		time.Sleep(50 * time.Millisecond)
-		if strings.Contains(s.text(), "40 120") {
-			break
-		}
-	}
-	s.wait("40 120", 1)
-	s.write("\x10\x11")
-	if code, cooked := s.end(); code != 0 || !cooked {
-		t.Errorf("detached: status %d, terminal given back: %v", code, cooked)
+	s.Write("echo rea''dy; stty size\r")
+	s.Wait("ready")
+	s.Wait("30 100")
+	s.WaitSilent() // it is raw
+	s.Resize(40, 120)
+	s.Until("stty size\r", "40 120")
+	s.Write("\x10\x11")
+	if code := s.End(); code != 0 || !s.Cooked {
+		t.Errorf("detached: status %d, terminal given back: %v", code, s.Cooked)
 	}
 	if r := l.do("", "inspect", "-f", "{{.State.Running}}", "shell"); r.out != "true\n" {
 		t.Errorf("after detaching: %+v", r)
 	}
 	s = l.screen("attach", "--detach-keys", "ctrl-x,d", "shell")
-	s.write("echo aga''in\r")
-	s.wait("again", 1)
-	s.write("\x18d")
-	if code, cooked := s.end(); code != 0 || !cooked {
-		t.Errorf("detached again: status %d, terminal given back: %v", code, cooked)
+	s.Write("echo aga''in\r")
+	s.Wait("again")
+	s.Write("\x18d")
+	if code := s.End(); code != 0 || !s.Cooked {
+		t.Errorf("detached again: status %d, terminal given back: %v", code, s.Cooked)
 	}
 	s = l.screen("exec", "-it", "shell", "sh")
-	s.write("tty; exit 6\r")
-	s.wait("/dev/pts/", 1)
-	if code, cooked := s.end(); code != 6 || !cooked {
-		t.Errorf("exec: status %d, terminal given back: %v", code, cooked)
+	s.Write("tty; exit 6\r")
+	s.Wait("/dev/pts/")
+	if code := s.End(); code != 6 || !s.Cooked {
+		t.Errorf("exec: status %d, terminal given back: %v", code, s.Cooked)
 	}
 	s = l.screen("attach", "shell")
-	s.write("exit 5\r")
-	if code, cooked := s.end(); code != 5 || !cooked {
-		t.Errorf("attach to its end: status %d, terminal given back: %v: %q", code, cooked, s.text())
+	s.Write("exit 5\r")
+	if code := s.End(); code != 5 || !s.Cooked {
+		t.Errorf("attach to its end: status %d, terminal given back: %v: %q", code, s.Cooked, s.Text())
 	}
 	s = l.screen("start", "-ai", "shell")
-	s.write("echo third; kill -9 $$\r")
-	s.wait("third", 2)
-	s.write("exit 3\r")
-	if code, cooked := s.end(); code != 3 || !cooked {
-		t.Errorf("start -ai: status %d, terminal given back: %v: %q", code, cooked, s.text())
+	s.Write("echo third; kill -9 $$\r")
+	s.WaitTimes("third", 2)
+	s.Write("exit 3\r")
+	if code := s.End(); code != 3 || !s.Cooked {
+		t.Errorf("start -ai: status %d, terminal given back: %v: %q", code, s.Cooked, s.Text())
 	}
 	s = l.screen("run", "--rm", "-it", "busybox", "no-such-program")
-	if code, cooked := s.end(); code != 127 || !cooked {
-		t.Errorf("a program that is not there: status %d, terminal given back: %v", code, cooked)
+	if code := s.End(); code != 127 || !s.Cooked {
+		t.Errorf("a program that is not there: status %d, terminal given back: %v", code, s.Cooked)
 	}
 	s = l.screen("run", "--rm", "-it", "busybox", "sh", "-c", "echo up; sleep 100")
-	s.wait("up", 1)
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	if code, cooked := s.end(); code != 143 || !cooked {
-		t.Errorf("SIGTERM with a terminal: status %d, terminal given back: %v", code, cooked)
+	s.Wait("up")
+	s.Signal(syscall.SIGTERM)
+	if code := s.End(); code != 143 || !s.Cooked {
+		t.Errorf("SIGTERM with a terminal: status %d, terminal given back: %v", code, s.Cooked)
 	}
 	if r := l.do("x", "run", "--rm", "-it", "busybox", "true"); r.code != 125 || !strings.Contains(r.problems, "not a TTY") {
 		t.Errorf("-it without a terminal: %+v", r)
