@@ -4,8 +4,21 @@ import (
 	"context"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/selinux/category"
 	policy "github.com/opencontainers/selinux/go-selinux"
 )
+
+// A Pool hands out labels with categories, of which package category keeps who has which. It may be used by several goroutines.
+type Pool struct{ *category.Pool }
+
+// OpenPool opens the directory of a pool and makes it, not its parents, if it is not there. The error is of kind Denied for one that others may write.
+func OpenPool(dir string) (*Pool, error) {
+	p, err := category.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Pool{p}, nil
+}
 
 // Allocate returns the labels of a container and, unless the options name a level, claims a pair of categories that no other has. The
 // container must be recorded, so that Reclaim's keep knows it, before this is called. An id that has a claim already gets a second one: to
@@ -39,11 +52,9 @@ func (p *Pool) Allocate(ctx context.Context, id string, o Options) (Labels, erro
 func (p *Pool) claimed(ctx context.Context, id string, o Options, process, file parts) (l Labels, err error) {
 	level := o.Level
 	if level == "" {
-		pair, err := p.draw(ctx, id)
-		if err != nil {
+		if level, err = p.Draw(ctx, id); err != nil {
 			return Labels{}, err
 		}
-		level = "s0:" + categoryName(pair)
 	} else if err := p.Claim(ctx, id, level); err != nil {
 		return Labels{}, err
 	}

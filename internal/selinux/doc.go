@@ -18,10 +18,8 @@
 //
 // # Categories
 //
-// A pair is a file in one directory, which names the containers that have it. Changes are made under a flock of the directory and by rename, so any
-// number of processes may allocate at once, and one that is killed leaves at most a claim that names its container: Reclaim drops
-// the claims of containers that are no more. The directory belongs on a disk that outlives a reboot, as the labels of volumes do, and all engine
-// roots of a host share one, since the kernel's categories are one space. Other engines (Podman, CRI-O) draw from it as well, and nobody
+// Who has which pair is kept by package category, in one directory, by any number of processes at once. The directory belongs on a disk that outlives a reboot, as the
+// labels of volumes do, and all engine roots of a host share one, since the kernel's categories are one space. Other engines (Podman, CRI-O) draw from it as well, and nobody
 // can see their reservations: with one foreign container, the chance that a new one meets its pair is 1 in 523 775.
 //
 // # Relabelling

@@ -1,11 +1,13 @@
 package selinux
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	policy "github.com/opencontainers/selinux/go-selinux"
@@ -23,6 +25,46 @@ func enforcing(t *testing.T) {
 		t.Fatalf("this machine was booted for SELinux, and it is %v", Current())
 	}
 	t.Skip("SELinux does not enforce on this machine")
+}
+
+func pool(t *testing.T) (*Pool, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "pool")
+	p, err := OpenPool(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p, dir
+}
+
+func background(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// claims returns who has what in a pool's directory.
+func claims(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, d := range []string{dir, filepath.Join(dir, "levels")} {
+		entries, err := os.ReadDir(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				continue
+			}
+			data, err := os.ReadFile(filepath.Join(d, e.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[e.Name()] = strings.ReplaceAll(strings.TrimSuffix(string(data), "\n"), "\n", ", ")
+		}
+	}
+	return all
 }
 
 func must(t *testing.T, err error) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/selinux/category"
 )
 
 // A Kind is what a container's first process is like: the policy may have a type for each (container_init_t, container_kvm_t).
@@ -80,7 +81,7 @@ func checkPart(key, value string) error {
 	case len(value) > MaxOption:
 		return bad("longer than 256 bytes")
 	case key == "level":
-		if _, err := parseLevel(value); err != nil {
+		if _, err := category.ParseLevel(value); err != nil {
 			return bad(err.Error())
 		}
 		return nil

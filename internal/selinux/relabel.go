@@ -8,6 +8,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
+	"github.com/bulkhead-engine/bulkhead/internal/selinux/category"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +83,7 @@ func (v *Volume) label() (string, error) {
 		}
 		return c.String(), nil
 	}
-	set, err := parseLevel(c.level)
+	set, err := category.ParseLevel(c.level)
 	if err != nil || len(set) == 0 {
 		err := errdef.Errorf(errdef.Invalid, "relabel for one container: label %q has no categories, so every container could use the volume", v.Label)
 		return "", errdef.WithHint(err, ":z shares a volume; label=level: with categories makes it private")

@@ -1,4 +1,4 @@
-package selinux
+package category
 
 import (
 	"strings"

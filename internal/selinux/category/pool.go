@@ -1,4 +1,4 @@
-package selinux
+package category
 
 import (
 	"bytes"
@@ -35,12 +35,12 @@ const (
 	maxClaim   = 1 << 20 // bytes of a claim file: some ten thousand containers that share one level
 )
 
-// reserved is the pair of PrivateMount: no container's.
-var reserved = [2]int{Categories - 2, Categories - 1}
+// reserved is the pair of what has no container's label (label=disable): no container's.
+var reserved = [2]int{Count - 2, Count - 1}
 
-// OpenPool opens the directory of a pool and makes it, not its parents, if it is not there. The error is of kind Denied for one that others may write.
-func OpenPool(dir string) (*Pool, error) {
-	p := &Pool{dir: -1, levels: -1, categories: Categories}
+// Open opens the directory of a pool and makes it, not its parents, if it is not there. The error is of kind Denied for one that others may write.
+func Open(dir string) (*Pool, error) {
+	p := &Pool{dir: -1, levels: -1, categories: Count}
 	var err error
 	if p.dir, err = openOwn(unix.AT_FDCWD, dir); err != nil {
 		return nil, err
@@ -93,7 +93,16 @@ func (p *Pool) locked(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// draw claims a pair that nobody has for a container.
+// Draw claims a pair that nobody has for a container, and returns the level with it. An id that has a claim already gets a second one: to try again, Release first.
+// The error is of kind Unavailable if no pair is left.
+func (p *Pool) Draw(ctx context.Context, id string) (level string, err error) {
+	pair, err := p.draw(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return "s0:" + categoryName(pair), nil
+}
+
 func (p *Pool) draw(ctx context.Context, id string) (pair []int, err error) {
 	if err := checkID(id); err != nil {
 		return nil, err
@@ -113,7 +122,7 @@ func (p *Pool) draw(ctx context.Context, id string) (pair []int, err error) {
 
 // The avoided are levels that somebody asked for: a pair that covers one, or is covered by one, would not keep its container from the other.
 type avoided struct {
-	single [Categories]bool
+	single [Count]bool
 	larger [][]int
 }
 
@@ -196,7 +205,7 @@ func (p *Pool) place(set []int) (dir int, name string) {
 // Claim records that a container has a level that it was given, not drawn: one that the user named, or that a container has which comes from
 // elsewhere. Others may have it too; what it prevents is that it is drawn for somebody else. To claim twice is no error.
 func (p *Pool) Claim(ctx context.Context, id, level string) error {
-	set, err := parseLevel(level)
+	set, err := ParseLevel(level)
 	if err != nil {
 		return errdef.Errorf(errdef.Invalid, "level %.64q: %w", level, err)
 	}
@@ -223,7 +232,7 @@ func (p *Pool) Release(ctx context.Context, id, level string) error {
 		_, err := p.drop(ctx, func(o string) bool { return o == id })
 		return err
 	}
-	set, err := parseLevel(level)
+	set, err := ParseLevel(level)
 	if err != nil {
 		return errdef.Errorf(errdef.Invalid, "level %.64q: %w", level, err)
 	}

@@ -1,4 +1,4 @@
-package selinux
+package category
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 func pool(t *testing.T) (*Pool, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "pool")
-	p, err := OpenPool(dir)
+	p, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestPoolDraw(t *testing.T) {
 	for n := range 50 {
 		wg.Go(func() {
 			id := fmt.Sprintf("container%d", n)
-			q, err := OpenPool(dir)
+			q, err := Open(dir)
 			if err != nil {
 				t.Error(err)
 				return
@@ -79,7 +79,7 @@ func TestPoolDraw(t *testing.T) {
 			defer q.Close()
 			for _, from := range []*Pool{p, q} { // one descriptor for all, and one each
 				pair, err := from.draw(ctx, id)
-				if err != nil || len(pair) != 2 || pair[0] >= pair[1] || pair[0] < 0 || pair[1] >= Categories {
+				if err != nil || len(pair) != 2 || pair[0] >= pair[1] || pair[0] < 0 || pair[1] >= Count {
 					t.Errorf("%v, %v", pair, err)
 					return
 				}
@@ -132,14 +132,14 @@ func TestPoolExhausted(t *testing.T) {
 func TestPoolReserved(t *testing.T) {
 	p, _ := pool(t)
 	var avoid avoided
-	for c := range Categories - 2 {
+	for c := range Count - 2 {
 		avoid.single[c] = true
 	}
 	if pair, err := p.free(&avoid); !errdef.Is(err, errdef.Unavailable) {
 		t.Errorf("%v, %v", pair, err)
 	}
 	avoid.single[0] = false
-	if pair, err := p.free(&avoid); err != nil || pair[0] != 0 || pair[1] < Categories-2 {
+	if pair, err := p.free(&avoid); err != nil || pair[0] != 0 || pair[1] < Count-2 {
 		t.Errorf("%v, %v", pair, err)
 	}
 }
@@ -244,13 +244,13 @@ func TestPoolDirectory(t *testing.T) {
 	if err := os.Chmod(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := OpenPool(open); !errdef.Is(err, errdef.Denied) {
+	if p, err := Open(open); !errdef.Is(err, errdef.Denied) {
 		t.Errorf("a directory that all may write: %v, %v", p, err)
 	}
 	if err := os.Symlink("/tmp", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := OpenPool(filepath.Join(dir, "link")); err == nil {
+	if p, err := Open(filepath.Join(dir, "link")); err == nil {
 		t.Errorf("a link: %v", p)
 	}
 	p, _ := pool(t)
@@ -266,7 +266,7 @@ func TestPoolDirectory(t *testing.T) {
 
 // drawForever draws and releases until it is killed, and says what it has.
 func drawForever(dir string) {
-	p, err := OpenPool(dir)
+	p, err := Open(dir)
 	for n := 0; err == nil; n++ {
 		id := fmt.Sprintf("%d-%d", os.Getpid(), n)
 		var pair []int

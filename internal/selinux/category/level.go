@@ -1,4 +1,4 @@
-package selinux
+package category
 
 import (
 	"errors"
@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Categories is how many a policy has: MCS_CATEGORIES of the reference policy.
-const Categories = 1024
+// Count is how many categories a policy has: MCS_CATEGORIES of the reference policy.
+const Count = 1024
 
-// parseLevel reads LEVEL or LEVEL-LEVEL, where LEVEL is sN or sN:CATEGORIES, and returns the categories of the last level, sorted: what a
+// ParseLevel reads LEVEL or LEVEL-LEVEL, where LEVEL is sN or sN:CATEGORIES, and returns the categories of the last level, sorted: what a
 // process may reach to the most, for the constraints of MCS compare the high level of process and file. Names of levels
 // (setrans.conf(5)) are no kernel's business and refused.
-func parseLevel(s string) ([]int, error) {
+func ParseLevel(s string) ([]int, error) {
 	low, high, ranged := strings.Cut(s, "-")
 	set, err := parseOneLevel(low)
 	if err != nil || !ranged {
@@ -38,8 +38,8 @@ func parseOneLevel(s string) ([]int, error) {
 		if !ranged {
 			last = first
 		}
-		from, ok1 := number(first, 'c', Categories-1)
-		to, ok2 := number(last, 'c', Categories-1)
+		from, ok1 := number(first, 'c', Count-1)
+		to, ok2 := number(last, 'c', Count-1)
 		if !ok1 || !ok2 || from > to {
 			return nil, errLevel
 		}
