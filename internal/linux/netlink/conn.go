@@ -1,12 +1,13 @@
-// Package netlink is as much of rtnetlink(7) as a runtime needs: bring the loopback device up, and move a network device of the host into
-// a container's network namespace (runtime-spec config-linux.md, "Network Devices").
-//
-// It makes no devices, routes or rules: that is the work of whoever prepares the network.
+// Package netlink is as much of rtnetlink(7) as a runtime and an engine need: bring the loopback device up, and move a network device of the host into
+// a container's network namespace (runtime-spec config-linux.md, "Network Devices"); make bridges and pairs of devices, with addresses, routes and neighbours.
 //
 //	err := netlink.LoopbackUp(nsfd)
 //	name, err := netlink.MoveDevice("eth1", nsfd, "eth0")
+//	h, err := netlink.Open()
+//	bridge, err := h.AddBridge(netlink.Bridge{Name: "bh-1234"})
+//	err = h.AddVeth(netlink.Veth{Name: "bh5678", Master: bridge, Peer: "eth0", NS: nsfd})
 //
-// It is written here because a general library costs the start of every container more than these few messages do.
+// It is written here because a general library costs the start of every container, and the memory of each one's parent, more than these few messages do.
 // Security: replies are taken from the kernel only (port 0), lengths are checked, and every call ends after five seconds at most.
 package netlink
 

@@ -15,6 +15,9 @@ type link struct {
 	name     string
 	mtu      uint32
 	hardware string // the address's bytes
+	master   uint32 // index of the bridge that it is a port of
+	peer     uint32 // IFLA_LINK: of a veth, the index of its other end
+	kind     string // bridge, veth ...
 }
 
 // address is an IP address of a device.
@@ -115,6 +118,16 @@ func parseLink(b []byte) (link, error) {
 			l.mtu = binary.NativeEndian.Uint32(v)
 		case kind == unix.IFLA_ADDRESS:
 			l.hardware = string(v)
+		case kind == unix.IFLA_MASTER && len(v) == 4:
+			l.master = binary.NativeEndian.Uint32(v)
+		case kind == unix.IFLA_LINK && len(v) == 4:
+			l.peer = binary.NativeEndian.Uint32(v)
+		case kind == unix.IFLA_LINKINFO:
+			_ = attributes(v, func(kind uint16, v []byte) { // what is no list of attributes says nothing
+				if kind == unix.IFLA_INFO_KIND {
+					l.kind = strings.TrimRight(string(v), "\x00")
+				}
+			})
 		}
 	})
 	return l, err
