@@ -2,11 +2,11 @@ package verify
 
 import (
 	"context"
-	"runtime"
 	"time"
 	"unsafe"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,15 +31,9 @@ func (r *reader) filters() error {
 		if i >= maxStopped {
 			break
 		}
-		done := make(chan error, 1)
-		go func() {
-			// The thread is the tracer. It ends with its goroutine, and with it what it traces is let go, whatever has happened.
-			runtime.LockOSThread()
-			var err error
-			p.Filters, err = readFilters(r.ctx, p.PID)
-			done <- err
-		}()
-		if err := <-done; err != nil {
+		var err error
+		thread.Spend(func() { p.Filters, err = readFilters(r.ctx, p.PID) }) // the tracer: with its end what it traces is let go, whatever has happened
+		if err != nil {
 			p.Filters = nil
 			r.f.FiltersErr = err.Error()
 			if errdef.Is(err, errdef.Timeout) {

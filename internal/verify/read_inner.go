@@ -1,11 +1,11 @@
 package verify
 
 import (
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,12 +26,7 @@ func (r *reader) inner() error {
 		return errdef.Errorf(errdef.Conflict, "verify container %s: its first process: %w", r.d.Name, err)
 	}
 	defer unix.Close(fd)
-	done := make(chan Inner, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked
-		done <- r.within(fd, flags)
-	}()
-	r.f.Inner = <-done
+	thread.Spend(func() { r.f.Inner = r.within(fd, flags) })
 	return nil
 }
 

@@ -8,12 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -135,18 +135,10 @@ func (b *box) pid() int {
 // talk connects from the host's side: a thread of this process enters the container's network and dials.
 func (b *box) talk(address, say string) (string, error) {
 	pid := b.pid()
-	type answer struct {
-		text string
-		err  error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		text, err := talkIn(fmt.Sprintf("/proc/%d/ns/net", pid), address, say)
-		done <- answer{text, err}
-	}()
-	a := <-done
-	return a.text, a.err
+	var text string
+	var err error
+	thread.Spend(func() { text, err = talkIn(fmt.Sprintf("/proc/%d/ns/net", pid), address, say) })
+	return text, err
 }
 
 func talkIn(namespace, address, say string) (string, error) {

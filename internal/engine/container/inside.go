@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/archive"
@@ -12,6 +11,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/resolve"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/mount"
 	"golang.org/x/sys/unix"
@@ -44,18 +44,15 @@ func (s *Service) inside(ctx context.Context, c *Container, do func(*archive.Roo
 
 // onThread runs steps on a thread of its own, which nobody uses afterwards.
 func onThread(steps ...func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	var err error
+	thread.Spend(func() {
 		for _, step := range steps {
-			if err := step(); err != nil {
-				done <- err
+			if err = step(); err != nil {
 				return
 			}
 		}
-		done <- nil
-	}()
-	return <-done
+	})
+	return err
 }
 
 // running reports whether a container still runs.

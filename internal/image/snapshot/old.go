@@ -3,12 +3,12 @@ package snapshot
 import (
 	"errors"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,27 +89,21 @@ func (m *mounting) mount(options string) (int, error) {
 // aside makes the mount in a mount namespace of a thread of its own, which ends with it. There the layers can be mounted without anybody seeing it: before Linux 6.15
 // overlayfs takes no directory of a mount that is in another mount namespace than the caller's, as a detached one is, and layers with mapped ids are.
 func aside(o *MountOptions) (int, error) {
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the function
-		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-			done <- result{-1, errdef.Errorf(errdef.Denied, "mount of layers: a mount namespace: %w", err)}
+	fd := -1
+	var err error
+	thread.Spend(func() {
+		if e := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); e != nil {
+			err = errdef.Errorf(errdef.Denied, "mount of layers: a mount namespace: %w", e)
 			return
 		}
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			done <- result{-1, errdef.Errorf(errdef.Internal, "mount of layers: a private tree: %w", err)}
+		if e := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); e != nil {
+			err = errdef.Errorf(errdef.Internal, "mount of layers: a private tree: %w", e)
 			return
 		}
 		m := &mounting{o: o, aside: true}
-		fd, err := m.make()
-		done <- result{fd, err}
-	}()
-	r := <-done
-	return r.fd, r.err
+		fd, err = m.make()
+	})
+	return fd, err
 }
 
 // attach mounts layers that are detached, each on a directory of a small file system.

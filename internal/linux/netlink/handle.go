@@ -3,9 +3,9 @@ package netlink
 import (
 	"encoding/binary"
 	"net/netip"
-	"runtime"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,18 +36,15 @@ func (h *Handle) Close() { h.c.close() }
 
 // Inside runs f on a thread of its own that is in the network namespace behind ns: for files of /proc/sys/net, and for sockets that are to belong there.
 func Inside(ns int, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and runs nothing else
-		err := unix.Setns(ns, unix.CLONE_NEWNET)
-		if err != nil {
+	var err error
+	thread.Spend(func() {
+		if err = unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 			err = errdef.Errorf(kindOf(err), "enter network namespace: %w", err)
-		} else {
-			err = f()
+			return
 		}
-		done <- err
-	}()
-	return <-done
+		err = f()
+	})
+	return err
 }
 
 // A Link is a network device.

@@ -2,9 +2,9 @@ package launch
 
 import (
 	"os"
-	"runtime"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,10 +34,9 @@ func asOwner(uid, gid int, what func() error) error {
 	if uid == unix.Geteuid() && gid == unix.Getegid() {
 		return what()
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		done <- func() error {
+	var err error
+	thread.Spend(func() {
+		err = func() error {
 			hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 			var caps [2]unix.CapUserData
 			if err := unix.Capget(&hdr, &caps[0]); err != nil {
@@ -54,8 +53,8 @@ func asOwner(uid, gid int, what func() error) error {
 			}
 			return what()
 		}()
-	}()
-	return <-done
+	})
+	return err
 }
 
 func copyDir(from, to, depth int) error {
