@@ -2,7 +2,6 @@ package netlink
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
@@ -234,20 +233,20 @@ func (h *Handle) AddEntry(port int, mac string) error {
 	return wrap(h.c.exec(m), "add an entry for bridge port %d", port)
 }
 
-// AddNeighbour tells a device the hardware address of a neighbour, for good.
-func (h *Handle) AddNeighbour(index int, a netip.Addr, mac string) error {
-	m := newMessage(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ndmsg(familyOf(a), index, neighbourForGood, 0))
-	m.attr(unix.NDA_DST, a.AsSlice())
+// AddNeighbour tells a device the hardware address of a neighbour, for good. ip has 4 or 16 bytes.
+func (h *Handle) AddNeighbour(index int, ip []byte, mac string) error {
+	m := newMessage(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ndmsg(familyOf(ip), index, neighbourForGood, 0))
+	m.attr(unix.NDA_DST, ip)
 	m.attr(unix.NDA_LLADDR, []byte(mac))
-	return wrap(h.c.exec(m), "add neighbour %s", a)
+	return wrap(h.c.exec(m), "add neighbour %x", ip)
 }
 
 // DeleteNeighbour forgets a neighbour. One that is not there is fine.
-func (h *Handle) DeleteNeighbour(index int, a netip.Addr) error {
-	m := newMessage(unix.RTM_DELNEIGH, 0, ndmsg(familyOf(a), index, 0, 0))
-	m.attr(unix.NDA_DST, a.AsSlice())
+func (h *Handle) DeleteNeighbour(index int, ip []byte) error {
+	m := newMessage(unix.RTM_DELNEIGH, 0, ndmsg(familyOf(ip), index, 0, 0))
+	m.attr(unix.NDA_DST, ip)
 	if err := h.c.exec(m); err != unix.ENOENT && err != unix.ENODEV {
-		return wrap(err, "forget neighbour %s", a)
+		return wrap(err, "forget neighbour %x", ip)
 	}
 	return nil
 }
@@ -259,8 +258,8 @@ func ndmsg(family byte, index int, state uint16, flags byte) []byte {
 	return append(b, flags, 0)
 }
 
-func familyOf(a netip.Addr) byte {
-	if a.Is4() {
+func familyOf(ip []byte) byte {
+	if len(ip) == 4 {
 		return unix.AF_INET
 	}
 	return unix.AF_INET6

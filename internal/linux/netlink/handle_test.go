@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"slices"
@@ -18,6 +19,13 @@ func handle(t *testing.T, ns int) *Handle {
 	t.Cleanup(h.Close)
 	return h
 }
+
+func prefix(text string) Prefix {
+	p := netip.MustParsePrefix(text)
+	return Prefix{p.Addr().AsSlice(), p.Bits()}
+}
+
+func ip(text string) []byte { return netip.MustParseAddr(text).AsSlice() }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -55,32 +63,32 @@ func TestBridge(t *testing.T) {
 		t.Errorf("peer: %+v", eth)
 	}
 	must(t, c.Up(eth.Index))
-	gate := netip.MustParsePrefix("10.1.0.1/24")
+	gate := prefix("10.1.0.1/24")
 	for range 2 { // what is there is fine
 		must(t, h.AddAddress(bridge, gate))
-		must(t, h.AddAddress(bridge, netip.MustParsePrefix("fd00:1::1/64")))
-		must(t, c.AddAddress(eth.Index, netip.MustParsePrefix("10.1.0.2/24")))
-		must(t, c.AddAddress(eth.Index, netip.MustParsePrefix("fd00:1::2/64")))
-		must(t, c.AddRoute(Route{To: netip.MustParsePrefix("0.0.0.0/0"), Gateway: gate.Addr(), Index: eth.Index}))
-		must(t, c.AddRoute(Route{To: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fd00:1::1"), Index: eth.Index}))
-		must(t, h.AddNeighbour(bridge, netip.MustParseAddr("10.1.0.2"), mac))
+		must(t, h.AddAddress(bridge, prefix("fd00:1::1/64")))
+		must(t, c.AddAddress(eth.Index, prefix("10.1.0.2/24")))
+		must(t, c.AddAddress(eth.Index, prefix("fd00:1::2/64")))
+		must(t, c.AddRoute(Route{To: prefix("0.0.0.0/0"), Gateway: gate.IP, Index: eth.Index}))
+		must(t, c.AddRoute(Route{To: prefix("::/0"), Gateway: ip("fd00:1::1"), Index: eth.Index}))
+		must(t, h.AddNeighbour(bridge, ip("10.1.0.2"), mac))
 	}
 	all, err := h.Addresses()
 	must(t, err)
-	if !slices.Contains(all[bridge], gate) {
+	if !slices.ContainsFunc(all[bridge], func(p Prefix) bool { return bytes.Equal(p.IP, gate.IP) && p.Bits == gate.Bits }) {
 		t.Errorf("addresses: %v", all)
 	}
 	routes, err := c.Routes()
 	must(t, err)
 	if !slices.ContainsFunc(routes, func(r Route) bool {
-		return r.To.Bits() == 0 && r.Gateway == gate.Addr() && r.Index == eth.Index && r.Table == 254
+		return r.To.Bits == 0 && bytes.Equal(r.Gateway, gate.IP) && r.Index == eth.Index && r.Table == 254
 	}) {
 		t.Errorf("no default route in %v", routes)
 	}
-	must(t, c.DeleteRoute(Route{To: netip.MustParsePrefix("0.0.0.0/0"), Gateway: gate.Addr(), Index: eth.Index}))
+	must(t, c.DeleteRoute(Route{To: prefix("0.0.0.0/0"), Gateway: gate.IP, Index: eth.Index}))
 	for range 2 {
-		must(t, c.DeleteRoute(Route{To: netip.MustParsePrefix("0.0.0.0/0"), Index: eth.Index}))
-		must(t, h.DeleteNeighbour(bridge, netip.MustParseAddr("10.1.0.2")))
+		must(t, c.DeleteRoute(Route{To: prefix("0.0.0.0/0"), Index: eth.Index}))
+		must(t, h.DeleteNeighbour(bridge, ip("10.1.0.2")))
 		must(t, h.Delete(port.Index))
 	}
 	if _, err := c.Link("eth0"); !errdef.Is(err, errdef.NotFound) {
