@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +137,9 @@ func plain(body map[string]any) map[string]any {
 				set[k] = "there"
 			}
 		}
+	}
+	if l, ok := body["Env"].([]any); ok { // docker's way through a map (for its proxies) leaves no order
+		slices.SortFunc(l, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
 	}
 	for _, k := range []string{"MaskedPaths", "ReadonlyPaths"} { // none is another thing than not said
 		if l, ok := host[k].([]any); ok && len(l) == 0 {

@@ -32,7 +32,7 @@ func TestLiveStatsAndOOM(t *testing.T) {
 	}
 	// The second process eats four times what it may, and dies of it; the first lives on.
 	start(t, g, "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; exec sleep 60")
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := w.Wait(ctx); err != nil {
 		t.Errorf("wait for a process killed for memory: %v", err)
