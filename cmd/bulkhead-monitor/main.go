@@ -1,3 +1,8 @@
+// The monitor has no use for more processors than there are, and nothing in it watches what its cgroup gives it.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command bulkhead-monitor is the parent of one container. The engine starts it, nobody else has a use for it:
 //
 //	bulkhead-monitor RUN-DIRECTORY

@@ -26,6 +26,7 @@ const (
 	longPause   = time.Minute
 	goodRun     = 10 * time.Second
 	endPatience = 20 * time.Second // for what is left of a container when its program has ended
+	memoryLimit = 24 << 20         // bytes, from which on garbage is collected in any case
 )
 
 // A monitor watches one container.
@@ -48,7 +49,8 @@ type monitor struct {
 
 // Main is the whole life of a monitor. Its error is told to the engine as well.
 func Main(run string) error {
-	debug.SetGCPercent(25)
+	debug.SetGCPercent(-1) // a start is over before a collection has brought anything: see settle
+	debug.SetMemoryLimit(memoryLimit)
 	ready := os.NewFile(control.ReadyFD, "ready")
 	m, err := open(run)
 	if err == nil {
