@@ -229,7 +229,7 @@ func datagrams(t *testing.T, path string) *net.UnixConn {
 func take(t *testing.T, c net.Conn) []byte {
 	t.Helper()
 	b := make([]byte, 256<<10)
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	n, err := c.Read(b)
 	if err != nil {
 		t.Fatal(err)

@@ -276,7 +276,7 @@ func (p *program) createOnTiny(t *testing.T, b *bundle, pages int) string {
 		return fmt.Sprintf("a container that was not created left its state: %s", out)
 	}
 	if p == target {
-		if left := leftovers(2 * time.Second); len(left) > 0 {
+		if left := leftovers(patience); len(left) > 0 {
 			return fmt.Sprintf("left behind: %v", left)
 		}
 	}

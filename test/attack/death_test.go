@@ -71,7 +71,7 @@ func (p *program) killed(t *testing.T, b *bundle, command string, delay time.Dur
 	if out, code := p.call(t, "delete", "--force", id); code != 0 {
 		return "delete --force: " + out
 	}
-	if left := leftoversOf(p, 2*time.Second); len(left) > 0 {
+	if left := leftoversOf(p, patience); len(left) > 0 {
 		return fmt.Sprintf("after delete --force: %v", left)
 	}
 	if out, code := p.call(t, create...); code != 0 {
@@ -188,7 +188,7 @@ func TestStoppedRuntime(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		target.remove(t, id)
-		if left := leftovers(2 * time.Second); len(left) > 0 {
+		if left := leftovers(patience); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 		if t.Failed() {

@@ -99,7 +99,7 @@ func TestJoiningProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeFile(t, process, string(data), 0o600)
-		execs, until := 0, time.Now().Add(8*time.Second)
+		execs, until := 0, p.window(8*time.Second)
 		for execs < 2000 && time.Now().Before(until) {
 			_, _ = p.quiet("exec", "--process", process, id)
 			execs++

@@ -143,7 +143,7 @@ func TestProcessLimit(t *testing.T) {
 		b.spec.Linux.Resources.Pids = &specs.LinuxPids{Limit: &limit}
 		id, _ := p.start(t, b)
 		var said []byte
-		for until := time.Now().Add(8 * time.Second); time.Now().Before(until) && !bytes.Contains(said, []byte("done")); {
+		for until := time.Now().Add(60 * time.Second); time.Now().Before(until) && !bytes.Contains(said, []byte("done")); {
 			time.Sleep(20 * time.Millisecond)
 			said, _ = os.ReadFile(b.output())
 		}
@@ -153,7 +153,7 @@ func TestProcessLimit(t *testing.T) {
 			t.Errorf("delete --force took %v", took)
 		}
 		if p == target {
-			if left := leftovers(2 * time.Second); len(left) > 0 {
+			if left := leftovers(patience); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		}

@@ -51,7 +51,7 @@ func runAll(m *testing.M) int {
 	}
 	code := m.Run()
 	killMarked(careless)
-	for _, left := range leftovers(3 * time.Second) {
+	for _, left := range leftovers(patience) {
 		fmt.Println("left behind:", left)
 		code = 1
 	}

@@ -45,8 +45,8 @@ func TestSwappedDirectory(t *testing.T) {
 		stop, done := make(chan struct{}), make(chan struct{})
 		go swap(d, l, stop, done)
 		defer func() { close(stop); <-done }()
-		started, tried, until := 0, 0, time.Now().Add(6*time.Second)
-		for tried < 1000 && time.Now().Before(until) {
+		started, tried, until := 0, 0, p.window(6*time.Second)
+		for tried < 5000 && time.Now().Before(until) {
 			tried++
 			b.spec.Mounts = append(base[:len(base):len(base)],
 				specs.Mount{Destination: fmt.Sprintf("/vol/d/a%d/b", tried), Type: "tmpfs", Source: "tmpfs"},

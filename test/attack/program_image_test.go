@@ -36,8 +36,8 @@ func TestOwnProgramThroughProc(t *testing.T) {
 			}
 		}
 		second.write(t, p)
-		until := time.Now().Add(6 * time.Second)
-		for i := 0; i < 150 && time.Now().Before(until); i++ {
+		until := p.window(6 * time.Second)
+		for i := 0; i < 1500 && time.Now().Before(until); i++ {
 			_, _ = victim.quiet("exec", id, "/evil")
 			_, _ = victim.quiet("exec", id, "/bin/true")
 			if i%5 == 0 {

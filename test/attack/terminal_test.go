@@ -82,7 +82,7 @@ func (w *terminal) run(t *testing.T, p *program, b *bundle) (screen, input strin
 	_ = w.slave.Close()
 	select {
 	case screen = <-w.screen:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the terminal is still open: a process was left on it")
 	}
 	_ = w.master.Close()

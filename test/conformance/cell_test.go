@@ -129,12 +129,12 @@ func (c *cell) end(t *testing.T) {
 }
 
 // leftovers lists what the commands have left in the cell: processes, mounts, cgroups. A process
-// that was killed has two seconds to go.
+// that was killed has twenty seconds to go.
 func (c *cell) leftovers(t *testing.T) []string {
 	t.Helper()
 	var left []string
 	n := c.processes(t)
-	for deadline := time.Now().Add(2 * time.Second); n > 1 && time.Now().Before(deadline); n = c.processes(t) {
+	for deadline := time.Now().Add(20 * time.Second); n > 1 && time.Now().Before(deadline); n = c.processes(t) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if n > 1 {

@@ -99,9 +99,9 @@ func (c *cell) made() []string {
 }
 
 // removeGroups removes cgroups and all below them. A killed process leaves its cgroup a little
-// after its parent could reap it, so it tries for five seconds.
+// after its parent could reap it, so it tries for thirty seconds.
 func removeGroups(groups []string) error {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		var last error
 		for _, g := range append(subgroups(groups), groups...) {

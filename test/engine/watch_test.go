@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -57,10 +56,10 @@ func (e *engine) until(what string, is func() bool) {
 func TestEvents(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	id := e.create(func(q *container.Request) {
+	id := e.create(func(q *option.Create) {
 		q.Name, q.Config.Labels = "web", map[string]string{"tier": "front"}
 	}, "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
-	if err := e.Start(ctx, id, nil); err != nil {
+	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(200 * time.Millisecond)
@@ -70,10 +69,10 @@ func TestEvents(t *testing.T) {
 	if err := e.Unpause(ctx, "web"); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Stop(ctx, "web", nil); err != nil {
+	if err := e.Stop(ctx, "web", option.Stop{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Remove(ctx, "web", container.RemoveOptions{}); err != nil {
+	if err := e.Remove(ctx, "web", option.Remove{}); err != nil {
 		t.Fatal(err)
 	}
 	all := e.events(nil)
@@ -89,7 +88,7 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	}
-	if r := e.run(func(q *container.Request) { q.Host.AutoRemove, q.Name = true, "brief" }, "", "true"); r.code != 0 {
+	if r := e.run(func(q *option.Create) { q.Host.AutoRemove, q.Name = true, "brief" }, "", "true"); r.code != 0 {
 		t.Errorf("%+v", r)
 	}
 	e.until("destroyed", func() bool {
@@ -101,9 +100,9 @@ func TestEvents(t *testing.T) {
 func TestMemoryEvents(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	limited := func(q *container.Request) { q.Host.Memory, q.Host.MemorySwap = 16<<20, 16<<20 }
+	limited := func(q *option.Create) { q.Host.Memory, q.Host.MemorySwap = 16<<20, 16<<20 }
 	id := e.create(limited, "sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 1000")
-	if err := e.Start(ctx, id, nil); err != nil {
+	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	e.until("oom", func() bool { return actions(e.events(nil)) == "create start oom" })
@@ -111,10 +110,10 @@ func TestMemoryEvents(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	first := e.create(limited, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
-	if err := e.Start(ctx, first, nil); err != nil {
+	if err := e.Start(ctx, first); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := e.Wait(ctx, first); code != 137 || err != nil {
+	if code, err := e.exit(first); code != 137 || err != nil {
 		t.Errorf("%d, %v", code, err)
 	}
 	e.until("die", func() bool { return actions(e.events(event.Filter{"container": {first}})) == "create start oom die" })
@@ -124,31 +123,23 @@ func TestMemoryEvents(t *testing.T) {
 }
 
 func healthCheck(script string) *api.HealthConfig {
-	return &api.HealthConfig{Test: []string{"CMD-SHELL", script}, Interval: 30 * time.Millisecond, Timeout: 2 * time.Second, Retries: 2}
+	return &api.HealthConfig{Test: []string{"CMD-SHELL", script}, Interval: 30 * time.Millisecond, Timeout: 20 * time.Second, Retries: 2}
 }
 
 // TestHealth: a program becomes healthy, unhealthy and healthy again, and what its checks print is kept, but not all.
 func TestHealth(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	id := e.create(func(q *container.Request) {
+	id := e.create(func(q *option.Create) {
 		q.Config.Healthcheck = healthCheck("echo checked; yes xxxxxxxxx | head -n 2000; test -e /tmp/well")
 	}, "sh", "-c", "touch /tmp/well; sleep 1000")
 	status := func() string {
-		c, err := e.Get(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := e.Health(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(h.Status)
+		return string(e.health(id).Status)
 	}
-	if s := status(); s != "starting" {
+	if s := status(); s != "" {
 		t.Errorf("before the start: %s", s)
 	}
-	if err := e.Start(ctx, id, nil); err != nil {
+	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	in := func(script string) {
@@ -173,13 +164,9 @@ func TestHealth(t *testing.T) {
 	in("touch")
 	e.until("healthy again", func() bool { return status() == "healthy" })
 	time.Sleep(400 * time.Millisecond)
-	c, err := e.Get(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := e.Health(c)
-	if err != nil || h.FailingStreak != 0 || len(h.Log) != 5 || h.Log[4].ExitCode != 0 || !strings.HasPrefix(h.Log[4].Output, "checked\nxxx") || len(h.Log[4].Output) > 4096 || len(h.Log[4].Output) < 4000 {
-		t.Errorf("%+v, %v", h, err)
+	h := e.health(id)
+	if h.FailingStreak != 0 || len(h.Log) != 5 || h.Log[4].ExitCode != 0 || !strings.HasPrefix(h.Log[4].Output, "checked\nxxx") || len(h.Log[4].Output) > 4096 || len(h.Log[4].Output) < 4000 {
+		t.Errorf("%+v", h)
 	}
 	var last time.Time
 	for _, r := range h.Log {
@@ -191,7 +178,7 @@ func TestHealth(t *testing.T) {
 	if got := actions(e.events(event.Filter{"event": {"health_status"}})); got != "health_status: healthy health_status: unhealthy health_status: healthy" {
 		t.Errorf("%s", got)
 	}
-	if err := e.Stop(ctx, id, new(time.Duration)); err != nil {
+	if err := e.Stop(ctx, id, option.Stop{Timeout: new(time.Duration)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -207,23 +194,13 @@ func TestHealthLimits(t *testing.T) {
 	slow.StartPeriod, slow.StartInterval = time.Hour, 10*time.Millisecond
 	ids := map[string]string{}
 	for name, h := range map[string]*api.HealthConfig{"long": long, "absent": absent, "slow": slow} {
-		id := e.create(func(q *container.Request) { q.Config.Healthcheck = h }, "sleep", "1000")
-		if err := e.Start(ctx, id, nil); err != nil {
+		id := e.create(func(q *option.Create) { q.Config.Healthcheck = h }, "sleep", "1000")
+		if err := e.Start(ctx, id); err != nil {
 			t.Fatal(err)
 		}
 		ids[name] = id
 	}
-	health := func(name string) *api.Health {
-		c, err := e.Get(ids[name])
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := e.Health(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
+	health := func(name string) *api.Health { return e.health(ids[name]) }
 	e.until("unhealthy by time", func() bool { return health("long").Status == "unhealthy" })
 	if r := health("long").Log[0]; r.ExitCode != -1 || !strings.HasPrefix(r.Output, "Health check exceeded timeout (100ms): waiting") {
 		t.Errorf("%+v", r)
@@ -238,10 +215,10 @@ func TestHealthLimits(t *testing.T) {
 	}
 	for _, id := range ids { // a container with a check ends as quickly as one without
 		begin := time.Now()
-		if err := e.Kill(ctx, id, syscall.SIGKILL); err != nil {
+		if err := e.Kill(ctx, id, "KILL"); err != nil {
 			t.Error(err)
 		}
-		if _, err := e.Wait(ctx, id); err != nil || time.Since(begin) > 3*time.Second {
+		if _, err := e.exit(id); err != nil || time.Since(begin) > 3*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	}
@@ -252,11 +229,11 @@ func TestHealthActions(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
 	for action, want := range map[string]string{"kill": "exited 137 false 0", "stop": "exited 137 true 0", "restart": "running 0 false 1"} {
-		id := e.create(func(q *container.Request) {
+		id := e.create(func(q *option.Create) {
 			q.Config.Healthcheck = healthCheck("test -e /tmp/x")
 			q.Host.Annotations = map[string]string{container.OnFailure: action}
 		}, "sh", "-c", "test -e /data/again && touch /tmp/x; touch /data/again; sleep 1000")
-		if err := e.Start(ctx, id, nil); err != nil {
+		if err := e.Start(ctx, id); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
@@ -274,24 +251,24 @@ func TestHealthActions(t *testing.T) {
 			t.Errorf("%s: %s, want %s", action, got, want)
 		}
 	}
-	for _, bad := range []func(q *container.Request){
-		func(q *container.Request) { q.Config.Healthcheck = &api.HealthConfig{Test: []string{"RUN", "x"}} },
-		func(q *container.Request) { q.Config.Healthcheck = &api.HealthConfig{Test: []string{"CMD"}} },
-		func(q *container.Request) {
+	for _, bad := range []func(q *option.Create){
+		func(q *option.Create) { q.Config.Healthcheck = &api.HealthConfig{Test: []string{"RUN", "x"}} },
+		func(q *option.Create) { q.Config.Healthcheck = &api.HealthConfig{Test: []string{"CMD"}} },
+		func(q *option.Create) {
 			q.Config.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "x"}, Interval: 3}
 		},
-		func(q *container.Request) {
+		func(q *option.Create) {
 			q.Config.Healthcheck = &api.HealthConfig{Test: []string{"CMD", "x"}, Retries: -1}
 		},
-		func(q *container.Request) { q.Host.Annotations = map[string]string{container.OnFailure: "kill"} },
+		func(q *option.Create) { q.Host.Annotations = map[string]string{container.OnFailure: "kill"} },
 	} {
-		q := container.Request{Image: e.image, Config: api.Config{Cmd: []string{"true"}}}
+		q := option.Create{Config: api.Config{Image: "busybox", Cmd: []string{"true"}}}
 		bad(&q)
 		if _, err := e.Create(ctx, q); !errdef.Is(err, errdef.Invalid) {
 			t.Errorf("%+v: %v", q.Config.Healthcheck, err)
 		}
 	}
-	if list, err := e.List(); err != nil || slices.ContainsFunc(list, func(c *container.Container) bool { return c.Config.Cmd[0] == "true" }) {
+	if list, err := e.List(context.Background(), option.List{All: true}); err != nil || slices.ContainsFunc(list, func(c api.Summary) bool { return strings.HasPrefix(c.Command, "true") }) {
 		t.Errorf("something was left of what was refused: %v", err)
 	}
 }
@@ -300,24 +277,23 @@ func TestHealthActions(t *testing.T) {
 func TestMoreEvents(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	a := container.API{Service: e.Service}
 	id := e.started(nil, "sleep", "1000")
-	exec, err := a.ExecCreate(ctx, id, api.ExecCreateRequest{Cmd: []string{"sh", "-c", "exit 3"}})
+	exec, err := e.ExecCreate(ctx, id, api.ExecCreateRequest{Cmd: []string{"sh", "-c", "exit 3"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = a.ExecStart(ctx, exec, option.Exec{}, func(bool) (option.Streams, error) { return option.Streams{}, nil })
+	err = e.ExecStart(ctx, exec, option.Exec{}, func(bool) (option.Streams, error) { return option.Streams{}, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	zero := time.Duration(0)
-	if err := a.Restart(ctx, id, option.Stop{Timeout: &zero}); err != nil {
+	if err := e.Restart(ctx, id, option.Stop{Timeout: &zero}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Export(ctx, id, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Commit(ctx, id, container.CommitOptions{}); err != nil {
+	if _, err := e.Commit(ctx, option.Commit{Container: id}); err != nil {
 		t.Fatal(err)
 	}
 	list := e.events(nil)

@@ -71,7 +71,7 @@ func tryInside(args []string) error {
 	case "memfd": // execute a program that no directory has
 		return execMemfd(args[1])
 	case "abstract": // connect to an abstract unix socket
-		c, err := net.DialTimeout("unix", "@"+args[1], 5*time.Second)
+		c, err := net.DialTimeout("unix", "@"+args[1], 30*time.Second)
 		if err == nil {
 			err = c.Close()
 		}
@@ -90,7 +90,7 @@ func tryInside(args []string) error {
 		}
 		return err
 	case "connect": // refused by nobody listening is as good as connected
-		c, err := net.DialTimeout("tcp", "127.0.0.1:"+args[1], 5*time.Second)
+		c, err := net.DialTimeout("tcp", "127.0.0.1:"+args[1], 30*time.Second)
 		if err == nil {
 			return c.Close()
 		}

@@ -173,7 +173,7 @@ func talkIn(namespace, address, say string) (string, error) {
 
 // speak says something and returns what comes back until the other side has nothing to say for a while.
 func speak(conn net.Conn, say string) (string, error) {
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := conn.Write([]byte(say)); err != nil {
 		return "", err
 	}

@@ -78,7 +78,7 @@ func TestKilled(t *testing.T) {
 	if again := add(t, s, someLayers()...); fmt.Sprint(again) != fmt.Sprint(chains) {
 		t.Error("another pull gives other chains")
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for len(staged(t)) > 0 && time.Now().Before(deadline) { // a worker of the last kill may take a moment to die
 		if _, err := s.GC(ctx, func(digest.Digest) bool { return true }); err != nil {
 			t.Fatal(err)
