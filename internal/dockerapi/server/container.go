@@ -181,7 +181,7 @@ func (s *Server) containerStart(r *request) error {
 	if r.ContentLength > 7 { // {} and null may come
 		return errdef.Errorf(errdef.Invalid, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")
 	}
-	return r.changed(s.Containers.Start(r.Context(), r.value("name")))
+	return r.changed(r.started(s.Containers.Start(r.Context(), r.value("name"))))
 }
 
 // changed is done for what may be so already: that is 304.
@@ -227,7 +227,7 @@ func (s *Server) containerRestart(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.done(s.Containers.Restart(r.Context(), r.value("name"), o))
+	return r.done(r.started(s.Containers.Restart(r.Context(), r.value("name"), o)))
 }
 
 func (s *Server) containerKill(r *request) error {

@@ -60,13 +60,9 @@ func (s *Server) containerAttach(r *request) error {
 	o := option.Attach{
 		Stdin: r.flag("stdin"), Stdout: r.flag("stdout"), Stderr: r.flag("stderr"), Logs: r.flag("logs"), Stream: r.flag("stream"), DetachKeys: r.query("detachKeys"),
 	}
-	return r.hijacked(func(ctx context.Context, open option.Open) error {
+	return r.hijacked(r.hijack, func(ctx context.Context, open option.Open) error {
 		return s.Containers.Attach(ctx, r.value("name"), o, open)
 	})
-}
-
-func (s *Server) containerAttachWebsocket(*request) error {
-	return errdef.Errorf(errdef.Unsupported, "attach/ws: attaching over a websocket is not supported; attach with a hijacked connection (POST) is")
 }
 
 // containerLogs streams what the log has. The status is sent when the first thing that can fail has not.

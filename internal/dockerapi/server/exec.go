@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -49,15 +48,14 @@ func (s *Server) execStart(r *request) error {
 		o.Height, o.Width = uint16(min(q.ConsoleSize[0], 1<<16-1)), uint16(min(q.ConsoleSize[1], 1<<16-1))
 	}
 	if q.Detach {
-		err := s.Containers.ExecStart(r.Context(), r.value("id"), o, nil)
-		if err != nil {
+		if err := r.started(s.Containers.ExecStart(r.Context(), r.value("id"), o, nil)); err != nil {
 			return err
 		}
 		return r.ok(http.StatusOK)
 	}
-	return r.hijacked(func(ctx context.Context, open option.Open) error {
+	return r.hijacked(r.hijack, func(ctx context.Context, open option.Open) error {
 		err := s.Containers.ExecStart(ctx, r.value("id"), o, open)
-		if err == nil || r.answered || r.ours() || !startFailure(err) {
+		if err == nil || r.answered || r.ours() || !option.IsNotStarted(err) {
 			return err
 		}
 		streams, oerr := open(q.Tty)
@@ -68,9 +66,6 @@ func (s *Server) execStart(r *request) error {
 		return err
 	})
 }
-
-// startFailure reports whether an error is of the program and not of the request.
-func startFailure(err error) bool { return strings.Contains(err.Error(), "OCI runtime exec failed") }
 
 func (s *Server) execResize(r *request) error {
 	h, w, err := r.size()

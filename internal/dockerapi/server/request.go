@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -105,20 +107,15 @@ func (r *request) filters() (option.Filters, error) {
 
 // body decodes a body of JSON. An empty one is the zero value if it may be.
 func (r *request) body(to any, may bool) error {
-	if t := r.Header.Get("Content-Type"); t != "" && !strings.HasPrefix(t, "application/json") && r.ContentLength != 0 {
-		return errdef.Errorf(errdef.Invalid, "unsupported Content-Type header (%.128s): must be 'application/json'", t)
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" && r.ContentLength != 0 {
+		return errdef.Errorf(errdef.Invalid, "unsupported Content-Type header (%.128s): must be 'application/json'", r.Header.Get("Content-Type"))
 	}
 	control := http.NewResponseController(r.w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	d := json.NewDecoder(http.MaxBytesReader(r.w, r.Body, MaxBody))
-	err := d.Decode(to)
+	data, err := io.ReadAll(http.MaxBytesReader(r.w, r.Body, MaxBody))
 	var big *http.MaxBytesError
 	switch {
-	case errors.Is(err, io.EOF) && may:
-		return nil
-	case errors.Is(err, io.EOF):
-		return errdef.Errorf(errdef.Invalid, "invalid JSON: got EOF while reading request body")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errdef.Errorf(errdef.Timeout, "the body did not come in %s", bodyTime)
 	case errors.As(err, &big):
@@ -126,8 +123,31 @@ func (r *request) body(to any, may bool) error {
 	case err != nil:
 		return errdef.Errorf(errdef.Invalid, "invalid JSON: %w", err)
 	}
+	return decode(data, to, may)
+}
+
+// decode reads one value. A NUL in a string is refused whatever the string is for: no name, path, argument or variable can have one, and who cuts there reads another text.
+func decode(data []byte, to any, may bool) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	switch err := d.Decode(to); {
+	case errors.Is(err, io.EOF) && may:
+		return nil
+	case errors.Is(err, io.EOF):
+		return errdef.Errorf(errdef.Invalid, "invalid JSON: got EOF while reading request body")
+	case err != nil:
+		return errdef.Errorf(errdef.Invalid, "invalid JSON: %w", err)
+	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errdef.Errorf(errdef.Invalid, "unexpected content after JSON")
+		return errdef.Errorf(errdef.Invalid, "invalid JSON: unexpected content after JSON")
+	}
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(data[i:], []byte(`\u0000`)) {
+			return errdef.Errorf(errdef.Invalid, "a string of the body has a NUL character")
+		}
+		i++ // of a pair
 	}
 	return nil
 }

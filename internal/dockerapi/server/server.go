@@ -76,10 +76,10 @@ func (r *request) strip(path string) (string, error) {
 	}
 	low, _ := strconv.Atoi(MinVersion[2:])
 	high, _ := strconv.Atoi(Version[2:])
-	if major != 1 || minor < low {
+	if major < 1 || major == 1 && minor < low {
 		return "", errdef.Errorf(errdef.Invalid, "client version %s is too old. Minimum supported API version is %s, please upgrade your client to a newer version", version, MinVersion)
 	}
-	if minor > high {
+	if major > 1 || minor > high {
 		return "", errdef.Errorf(errdef.Invalid, "client version %s is too new. Maximum supported API version is %s", version, Version)
 	}
 	r.version = version
@@ -88,7 +88,7 @@ func (r *request) strip(path string) (string, error) {
 
 func parseVersion(s string) (major, minor int, ok bool) {
 	a, b, ok := strings.Cut(s, ".")
-	if !ok || len(s) > 8 {
+	if !ok || len(s) > 8 || strings.Trim(a+b, "0123456789") != "" {
 		return 0, 0, false
 	}
 	major, err1 := strconv.Atoi(a)

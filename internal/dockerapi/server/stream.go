@@ -35,13 +35,15 @@ func (r *request) mediaType(tty bool) string {
 
 // A hijack is a connection that was taken over.
 type hijack struct {
-	conn net.Conn
-	done chan struct{} // closed when the request has ended
+	conn    net.Conn
+	done    chan struct{}   // closed when the request has ended
+	closing func()          // nil, or what is said before the end
+	leaving <-chan struct{} // nil, or closed when the client has said that it goes
 }
 
 // hijacked serves a request that takes its connection over, as attach and exec do. What the client types comes in as it is, output goes out as it is with a
 // terminal, and in frames without one. The context ends when the client has gone, which the end of what it sends is not: it may have closed that half alone.
-func (r *request) hijacked(do func(ctx context.Context, open option.Open) error) error {
+func (r *request) hijacked(take func(tty bool) (option.Streams, *hijack, error), do func(ctx context.Context, open option.Open) error) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	defer cancel(nil)
 	before := context.AfterFunc(r.Context(), func() { cancel(context.Cause(r.Context())) }) // which from the hijack on takes the end of the client's input for its end
@@ -52,7 +54,7 @@ func (r *request) hijacked(do func(ctx context.Context, open option.Open) error)
 			return s, errdef.Errorf(errdef.Internal, "the streams of a request are opened twice")
 		}
 		before()
-		s, h, err = r.hijack(tty)
+		s, h, err = take(tty)
 		if err == nil {
 			go h.watch(func() { cancel(errdef.Errorf(errdef.Unavailable, "the client has gone")) })
 		}
@@ -65,25 +67,34 @@ func (r *request) hijacked(do func(ctx context.Context, open option.Open) error)
 	return err
 }
 
+// hijack takes the connection over for Docker's raw streams.
 func (r *request) hijack(tty bool) (s option.Streams, h *hijack, err error) {
-	conn, buffered, err := http.NewResponseController(r.w).Hijack()
-	if err != nil {
-		return s, nil, errdef.Errorf(errdef.Internal, "hijack the connection: %w", err)
-	}
-	r.answered = true
 	head := "HTTP/1.1 200 OK\r\nContent-Type: " + r.mediaType(tty) + "\r\n\r\n"
 	if r.Header.Get("Upgrade") != "" {
 		head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: " + r.mediaType(tty) + "\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 	}
-	h = &hijack{conn: conn, done: make(chan struct{})}
+	h, s.In, err = r.take(head)
+	if err == nil {
+		s.Out, s.Err = outputs(h.conn, tty)
+	}
+	return s, h, err
+}
+
+// take takes the connection over, answers with a head, and returns what the client sends.
+func (r *request) take(head string) (*hijack, io.Reader, error) {
+	conn, buffered, err := http.NewResponseController(r.w).Hijack()
+	if err != nil {
+		return nil, nil, errdef.Errorf(errdef.Internal, "hijack the connection: %w", err)
+	}
+	r.answered = true
+	h := &hijack{conn: conn, done: make(chan struct{})}
+	_ = conn.SetDeadline(time.Time{})
 	if _, err := io.WriteString(conn, head); err != nil {
-		return s, h, errdef.Errorf(errdef.Unavailable, "client: %w", err)
+		return h, nil, errdef.Errorf(errdef.Unavailable, "client: %w", err)
 	}
 	early := make([]byte, buffered.Reader.Buffered())
 	_, _ = io.ReadFull(buffered.Reader, early)
-	s.In = io.MultiReader(bytes.NewReader(early), conn)
-	s.Out, s.Err = outputs(conn, tty)
-	return s, h, nil
+	return h, io.MultiReader(bytes.NewReader(early), conn), nil
 }
 
 const (
@@ -98,6 +109,9 @@ func (h *hijack) watch(gone func()) {
 	for {
 		select {
 		case <-h.done:
+			return
+		case <-h.leaving:
+			gone()
 			return
 		case <-tick.C:
 			if hungUp(h.conn) {
@@ -134,6 +148,10 @@ func hungUp(conn net.Conn) bool {
 func (h *hijack) end() {
 	close(h.done)
 	defer h.conn.Close()
+	if h.closing != nil {
+		_ = h.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+		h.closing()
+	}
 	c, ok := h.conn.(interface{ CloseWrite() error })
 	if !ok || c.CloseWrite() != nil {
 		return

@@ -32,6 +32,7 @@ func (s *Server) ping(r *request) error {
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
 	h.Set("Pragma", "no-cache")
 	h.Set("Builder-Version", "1")
+	h.Set("Swarm", "inactive")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	r.answered = true
 	r.w.WriteHeader(http.StatusOK)

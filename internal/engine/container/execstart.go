@@ -109,7 +109,7 @@ func (s *Service) claimExec(ctx context.Context, id string) (*execRecord, error)
 // startError says what went wrong as Docker does, from whose text clients make an exit status.
 func startError(err error) error {
 	text := errdef.Errorf(errdef.KindOf(err), "OCI runtime exec failed: exec failed: unable to start container process: %w", err)
-	return errdef.WithHint(text, errdef.Hint(err))
+	return option.NotStarted(errdef.WithHint(text, errdef.Hint(err)))
 }
 
 // exitCode is Docker's for a program that did not start.

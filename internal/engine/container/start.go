@@ -15,6 +15,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
@@ -288,7 +289,7 @@ func (s *Service) monitor(ctx context.Context, c *Container, files []*os.File) e
 		return errdef.Errorf(errdef.Internal, "start: the monitor: %w", err)
 	}
 	if ready.Error != "" {
-		return errdef.WithHint(errdef.Errorf(ready.Kind, "%s", ready.Error), ready.Hint)
+		return option.NotStarted(errdef.WithHint(errdef.Errorf(ready.Kind, "%s", ready.Error), ready.Hint))
 	}
 	return nil
 }
