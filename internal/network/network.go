@@ -80,6 +80,7 @@ type Endpoint struct {
 	Default6  bool         `json:",omitempty"`
 
 	Ports  []Port `json:",omitempty"` // published by way of this end; all of them granted
+	Group  uint16 `json:",omitempty"` // of nftables' log, that the container's monitor listens to for what is refused; 0: it is not told
 	Policy Policy // of the container; the network's own holds besides
 }
 
