@@ -20,7 +20,7 @@ require github.com/moby/profiles/seccomp v0.3.0
 
 require (
 	github.com/google/nftables v0.3.0
-	github.com/mdlayher/netlink v1.7.3-0.20250113171957-fbb4dce95f42 // indirect
+	github.com/mdlayher/netlink v1.7.3-0.20250113171957-fbb4dce95f42
 	github.com/mdlayher/socket v0.5.0 // indirect
 	golang.org/x/net v0.62.0
 	golang.org/x/sync v0.8.0 // indirect

@@ -1,0 +1,302 @@
+package firewall
+
+import (
+	"net/netip"
+
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/network"
+	"github.com/google/nftables"
+)
+
+// Add lets an end of a network take part: its elements, and the tables, if they are not there. It may be called again for an end that is in. The caller has the lock of the networks.
+func Add(a network.Attached) error {
+	want, err := compile([]network.Attached{a})
+	if err != nil {
+		return err
+	}
+	have, err := present()
+	if err != nil {
+		return err
+	}
+	fresh, err := readyLoop(want, have)
+	if err != nil {
+		return err
+	}
+	b, err := newBatch(indexOf)
+	if err != nil {
+		return err
+	}
+	for _, t := range want.list() {
+		switch {
+		case have[t.family]:
+			b.extend(t)
+			if fresh {
+				b.renew(t)
+			}
+		case want.needs(t):
+			b.create(t)
+		}
+	}
+	if err := b.commit(); err != nil {
+		return explain(err)
+	}
+	return forget(a, true)
+}
+
+// needs reports whether there is something for a table to do: the two for first packets have it only with published ports.
+func (t *tables) needs(one *table) bool {
+	switch one {
+	case t.first4, t.first6:
+		return len(one.set("published").elements)+len(one.set("publishedany").elements) > 0
+	}
+	return true
+}
+
+// published reports whether any port is.
+func (t *tables) published() bool {
+	for _, name := range []string{"ports4", "ports6", "any4", "any6"} {
+		if len(t.routed.set(name).elements) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// readyLoop makes the pair of devices for published ports. It reports whether it is a new one, which the tables that are there do not know.
+func readyLoop(want *tables, have map[nftables.TableFamily]bool) (fresh bool, err error) {
+	if !want.published() {
+		return false, nil
+	}
+	made, err := makeLoop()
+	return made && (have[nftables.TableFamilyIPv4] || have[nftables.TableFamilyIPv6]), err
+}
+
+// renew writes the rule with the number of the pair anew.
+func (b *batch) renew(t *table) {
+	for _, c := range t.chains {
+		if c.name == "goon" {
+			k := t.kernel()
+			b.conn.FlushChain(&nftables.Chain{Name: c.name, Table: k})
+			b.rules(k, t, c)
+		}
+	}
+}
+
+// Remove takes an end out, and with the last one of all networks the tables. What is not there is fine. The caller has the lock of the networks.
+func Remove(a network.Attached, last bool) error {
+	if last {
+		if err := removeAll(); err != nil {
+			return err
+		}
+		return forget(a, false)
+	}
+	if err := removeOne(a); err != nil {
+		return err
+	}
+	return forget(a, false)
+}
+
+// removeAll deletes the tables that are there, and the pair.
+func removeAll() error {
+	have, err := present()
+	if err != nil {
+		return err
+	}
+	b, err := newBatch(indexOf)
+	if err != nil {
+		return err
+	}
+	for _, t := range empty().list() {
+		if have[t.family] {
+			b.remove(t)
+		}
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	return removeLoop()
+}
+
+func removeOne(a network.Attached) error {
+	gone, err := compile([]network.Attached{a})
+	if err != nil {
+		return err
+	}
+	gone.keepShared()
+	have, err := present()
+	if err != nil {
+		return err
+	}
+	b, err := newBatch(indexOf)
+	if err != nil {
+		return err
+	}
+	for _, t := range gone.list() {
+		if have[t.family] {
+			b.reduce(t)
+		}
+	}
+	return b.commit()
+}
+
+// keepShared leaves out what ends of the same network have in common: it goes with the network's last end, by Close.
+func (t *tables) keepShared() {
+	for _, name := range sharedSets {
+		t.routed.set(name).elements = nil
+	}
+}
+
+var sharedSets = []string{"bridges", "outside", "between", "gateways4", "gateways6"}
+
+// Close takes out what the ends of a network have in common, when it has none any more. Remove with last does it too.
+func Close(n *network.Network) error {
+	t := empty()
+	a := network.Attached{Network: n, Endpoint: &network.Endpoint{MAC: "00:00:00:00:00:00"}}
+	if err := t.add(a); err != nil {
+		return err
+	}
+	have, err := present()
+	if err != nil || !have[t.routed.family] {
+		return err
+	}
+	for _, s := range t.routed.sets {
+		if !contains(sharedSets, s.name) {
+			s.elements = nil
+		}
+	}
+	t.routed.chains = nil
+	b, err := newBatch(indexOf)
+	if err != nil {
+		return err
+	}
+	b.reduce(t.routed)
+	return b.commit()
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Restore puts all of it in place anew, in one step, whatever is there: all are the ends of all networks. The caller has the lock of the networks.
+func Restore(all []network.Attached) error {
+	want, err := compile(all)
+	if err != nil {
+		return err
+	}
+	if want.published() {
+		if _, err := makeLoop(); err != nil {
+			return err
+		}
+	}
+	b, err := newBatch(indexOf)
+	if err != nil {
+		return err
+	}
+	have, err := present()
+	if err != nil {
+		return err
+	}
+	for _, t := range want.list() {
+		if have[t.family] {
+			b.remove(t)
+		}
+		if len(all) > 0 && want.needs(t) {
+			b.create(t)
+		}
+	}
+	return explain(b.commit())
+}
+
+// present says of which families there is a table of ours.
+func present() (map[nftables.TableFamily]bool, error) {
+	c, err := open()
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.ListTables()
+	if err != nil {
+		return nil, explain(errdef.Errorf(kindOf(err), "nftables: list tables: %w", err))
+	}
+	out := map[nftables.TableFamily]bool{}
+	for _, t := range list {
+		if t.Name == tableName {
+			out[t.Family] = true
+		}
+	}
+	return out, nil
+}
+
+// Text is what Restore would put in place, as nft lists it.
+func Text(all []network.Attached) (string, error) {
+	t, err := compile(all)
+	if err != nil {
+		return "", err
+	}
+	out := ""
+	for _, x := range t.list() {
+		if t.needs(x) {
+			out += x.Text()
+		}
+	}
+	return out, nil
+}
+
+// held reports whether an end is under a policy, and so may have learned addresses.
+func held(a network.Attached) bool { return !a.Endpoint.Policy.Open || !a.Network.Policy.Open }
+
+// forget removes the state that the kernel keeps apart from rules about the addresses of an end: addresses learned for who had them before, and connections.
+func forget(a network.Attached, before bool) error {
+	if held(a) && !before {
+		if err := unlearn(a.Endpoint.Addresses()); err != nil {
+			return err
+		}
+	}
+	return forgetFlows(a)
+}
+
+// unlearn removes all addresses that were learned for a source.
+func unlearn(sources []netip.Addr) error {
+	c, err := open()
+	if err != nil {
+		return err
+	}
+	removed := false
+	for _, src := range sources {
+		for _, name := range []string{"name", "nameport"} {
+			s := routed().set(name + digit(src))
+			k := s.kernel(routed().kernel())
+			list, err := c.GetSetElements(k)
+			if kindOf(err) == errdef.NotFound {
+				continue
+			}
+			if err != nil {
+				return errdef.Errorf(kindOf(err), "nftables: addresses learned: %w", err)
+			}
+			var gone []nftables.SetElement
+			for _, e := range list {
+				if len(e.Key) > src.BitLen()/8 && string(e.Key[:src.BitLen()/8]) == string(src.AsSlice()) {
+					gone = append(gone, nftables.SetElement{Key: e.Key})
+				}
+			}
+			if len(gone) > 0 {
+				removed = true
+				if err := c.SetDeleteElements(k, gone); err != nil {
+					return errdef.Errorf(errdef.Internal, "nftables: %w", err)
+				}
+			}
+		}
+	}
+	if !removed {
+		return nil
+	}
+	// One may have timed out meanwhile, and then nothing is removed: the rest goes within its time.
+	if err := c.Flush(); err != nil && kindOf(err) != errdef.NotFound {
+		return errdef.Errorf(kindOf(err), "nftables: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package firewall
+
+import (
+	"strings"
+	"testing"
+)
+
+// What nft lists is what the text says, but for the order of elements and the words of some priorities.
+func TestKernelSaysTheSame(t *testing.T) {
+	s := newSpace(t)
+	s.do(func() {
+		if err := Restore(example()); err != nil {
+			t.Error(err)
+		}
+	})
+	text, err := Text(example())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.run("nft", "-s", "list", "ruleset")
+	same := strings.NewReplacer("priority raw", "priority -300", "priority filter - 10", "priority -10", "priority dstnat", "priority -100", "priority srcnat", "priority 100",
+		"priority filter + 1000", "priority 1000", " snaplen 128", "", "@nh,0,8 & 0xf != 0x5", "ip hdrlength != 5", "ip6 nexthdr ip ", "ip6 nexthdr 0 ", "ipv6-route", "43", "ipv6-opts", "60", "mobility-header", "135", "hip ", "139 ", "shim6", "140", "ipv6-frag", "44")
+	bridge := func(s string) string {
+		return strings.ReplaceAll(s, "hook prerouting priority -100; policy accept;", "hook prerouting priority N; policy accept;")
+	}
+	a, b := sorted(bridge(same.Replace(got))), sorted(bridge(strings.ReplaceAll(text, "hook prerouting priority -300", "hook prerouting priority -100")))
+	a = strings.ReplaceAll(a, "hook prerouting priority -300; policy accept;", "hook prerouting priority N; policy accept;")
+	if a != b {
+		t.Errorf("the kernel has\n%s\nthe text is\n%s", a, b)
+	}
+}
