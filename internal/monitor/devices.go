@@ -20,7 +20,11 @@ func (m *monitor) makeDevices() error {
 	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return errdef.Errorf(errdef.Unavailable, "monitor: devices: %w", err)
 	}
-	if err := unix.Mount("devices", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=711,size=64k"); err != nil {
+	options := "mode=711,size=64k"
+	if m.o.DeviceLabel != "" { // in quotes, for its comma
+		options += `,context="` + m.o.DeviceLabel + `"`
+	}
+	if err := unix.Mount("devices", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, options); err != nil {
 		return errdef.Errorf(errdef.Internal, "monitor: devices: mount a tmpfs at %s: %w", dir, err)
 	}
 	for i, d := range m.o.Devices {

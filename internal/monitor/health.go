@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
@@ -176,9 +177,9 @@ func (b *bounded) text() string {
 
 // probe runs a program in the container until it ends or ctx does, and returns its exit code.
 func (m *monitor) probe(ctx context.Context, args []string, out io.Writer) (int, error) {
-	r, w, err := os.Pipe()
+	w, r, err := labelpipe.Files(m.o.Label, false)
 	if err != nil {
-		return -1, errdef.Errorf(errdef.Unavailable, "pipe: %w", err)
+		return -1, err
 	}
 	defer r.Close()
 	process, err := m.startProbe(ctx, args, w)

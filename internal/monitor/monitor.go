@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/bulkhead-engine/bulkhead/internal/selinux/category"
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
@@ -232,7 +233,26 @@ func (m *monitor) remove() error {
 			err = errdef.Errorf(errdef.Unavailable, "monitor: remove the container: %w", e)
 		}
 	}
+	if e := m.giveBack(); err == nil {
+		err = e
+	}
 	m.event(events.ActionDestroy, nil)
+	return err
+}
+
+// giveBack gives the SELinux categories of a container back that is removed: after its files are gone, which have them. What cannot be given back names a container that is no more, and is swept.
+func (m *monitor) giveBack() error {
+	c := m.o.Categories
+	if c.Level == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+	defer cancel()
+	pool, err := category.Open(c.Dir)
+	if err == nil {
+		err = pool.Release(ctx, m.o.ID, c.Level)
+		_ = pool.Close()
+	}
 	return err
 }
 

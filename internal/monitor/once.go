@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
@@ -175,23 +176,21 @@ func (m *monitor) open() (*streams, error) {
 		if i == 0 && !m.o.OpenStdin {
 			continue
 		}
-		r, w, err := os.Pipe()
+		theirs, ours, err := labelpipe.Files(m.o.Label, i == 0)
 		if err != nil {
 			s.close()
-			return nil, errdef.Errorf(errdef.Unavailable, "monitor: pipe: %w", err)
+			return nil, errdef.Errorf(errdef.KindOf(err), "monitor: %w", err)
 		}
 		// Both ends are one inode. Whoever has no root outside can give nothing away.
-		if err := r.Chown(int(m.o.Owner[0]), int(m.o.Owner[1])); err != nil && !m.o.Rootless {
-			_, _ = r.Close(), w.Close()
+		if err := ours.Chown(int(m.o.Owner[0]), int(m.o.Owner[1])); err != nil && !m.o.Rootless {
+			_, _ = ours.Close(), theirs.Close()
 			s.close()
 			return nil, errdef.Errorf(errdef.Unavailable, "monitor: pipe: %w", err)
 		}
 		if i == 0 {
 			_ = null.Close()
-			s.child[0], s.ours[0] = r, w
-		} else {
-			s.child[i], s.ours[i] = w, r
 		}
+		s.child[i], s.ours[i] = theirs, ours
 	}
 	return s, nil
 }

@@ -28,11 +28,7 @@ func OpenPool(dir string) (*Pool, error) {
 // of kind Invalid, no pair left of kind Unavailable. After an error nothing is claimed.
 func (p *Pool) Allocate(ctx context.Context, id string, o Options) (Labels, error) {
 	if Current() == Disabled {
-		if what := o.asks(); what != "" {
-			err := errdef.Errorf(errdef.Unsupported, "label=%s: SELinux is not enabled on this host", what)
-			return Labels{}, errdef.WithHint(err, "boot with selinux=1 and a policy, or take the option away")
-		}
-		return Labels{}, nil
+		return Labels{}, o.Without()
 	}
 	if o.Disable {
 		return Labels{Mount: policy.PrivContainerMountLabel()}, nil

@@ -94,6 +94,16 @@ func checkPart(key, value string) error {
 	return nil
 }
 
+// Without is what the options come to on a host without SELinux: an error of kind Unsupported if they ask for a label.
+func (o *Options) Without() error {
+	what := o.asks()
+	if what == "" {
+		return nil
+	}
+	err := errdef.Errorf(errdef.Unsupported, "label=%s: SELinux is not enabled on this host", what)
+	return errdef.WithHint(err, "boot with selinux=1 and a policy, or take the option away")
+}
+
 // asks names one thing that needs SELinux to be in force, "" if there is none.
 func (o *Options) asks() string {
 	for _, f := range []struct{ key, value string }{

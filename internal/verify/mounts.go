@@ -94,6 +94,7 @@ func (c *comparison) root() {
 		}
 		c.check("mounts", "/", "overlay, writable layer "+c.d.Upper, text, same).hint(hintMount)
 	}
+	c.mountLabel("/", nil, found)
 	if c.d.Spec.Root.Readonly {
 		c.check("mounts", "/ is read-only", "ro", found.Options, readOnly(found)).hint("nsenter -t PID -m mount -o remount,ro / , or restart the container")
 	}
@@ -119,6 +120,7 @@ func (c *comparison) mount(m *specs.Mount, o *rootfs.Options, found *procfs.Moun
 	} else {
 		c.check("mounts", at, m.Type, found.Type, found.Type == m.Type).hint(hintMount)
 		c.data(at, o, found)
+		c.mountLabel(at, o, found)
 	}
 	c.attributes(at, o.AttrSet|o.RecAttrSet, found)
 	if o.IDMap {

@@ -47,6 +47,7 @@ func (b *build) mounts() error {
 			return errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%s: %w", b.r.Points[i].Flag, err), errdef.Hint(err))
 		}
 	}
+	b.shown()
 	return nil
 }
 

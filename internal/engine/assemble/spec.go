@@ -27,11 +27,11 @@ type Facts struct {
 	Rootfs string // absolute
 	Passwd []byte // /etc/passwd of the image, nil: none
 	Group  []byte
-	Cgroup string    // cgroupsPath of the container
-	Files  []Point   // what the engine itself mounts: /etc/hosts, /etc/hostname, /etc/resolv.conf, an init
-	Nodes  string    // directory for device nodes of the container; "": the runtime shows the host's
-	Labels [2]string // SELinux: of the process and of its files; "": none
-	Init   string    // of an init program in the container, for --init
+	Cgroup string  // cgroupsPath of the container
+	Files  []Point // what the engine itself mounts: /etc/hosts, /etc/hostname, /etc/resolv.conf, an init
+	Nodes  string  // directory for device nodes of the container; "": the runtime shows the host's
+	Labels Labels  // SELinux's
+	Init   string  // of an init program in the container, for --init
 	// Device describes a device node of the host, or those below a directory.
 	Device func(path string) ([]specs.LinuxDevice, error)
 	// Namespace returns the path of a namespace of another container, for the modes container:NAME.
@@ -239,15 +239,7 @@ func (b *build) modules() error {
 	if b.r.Host.Privileged || slices.Contains(b.o.Allow, "mount") || slices.Contains(b.o.Allow, "userns") || slices.Contains(p.Capabilities.Bounding, "CAP_SYS_ADMIN") {
 		delete(a, "io.bulkhead.landlock")
 	}
-	p.SelinuxLabel, b.spec.Linux.MountLabel = b.r.Facts.Labels[0], b.r.Facts.Labels[1]
-	if slices.ContainsFunc(b.o.Labels, func(l string) bool { return l != "disable" }) && p.SelinuxLabel == "" {
-		err := errdef.Errorf(errdef.Unsupported, "security-opt label=%.128s: SELinux is not enabled on this host", b.o.Labels[0])
-		return errdef.WithHint(err, "leave it away: other layers confine the container")
-	}
-	if slices.Contains(b.o.Labels, "disable") {
-		b.weaker("security-opt label=disable", "SELinux")
-	}
-	return nil
+	return b.labels()
 }
 
 func hasNamespace(s *specs.Spec, t specs.LinuxNamespaceType) bool {

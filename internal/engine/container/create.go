@@ -70,6 +70,7 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 		s.drop("names", r.Name, r.ID)
 		s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
 		_ = os.RemoveAll(s.dir(r.ID) + ".new")
+		s.dropLabels(r)
 		if verr := s.removeVolumes(context.WithoutCancel(ctx), r); verr != nil && s.o.Warn != nil {
 			s.o.Warn(verr)
 		}
@@ -93,6 +94,9 @@ func (s *Service) make(ctx context.Context, r *Record, secrets []option.Secret) 
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
 		}
+	}
+	if err := s.takeLabels(ctx, r); err != nil {
+		return err
 	}
 	release, err := s.takeVolumes(ctx, r)
 	if err != nil {

@@ -254,6 +254,7 @@ func (s *Service) erase(r *Record) error {
 			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
 		}
 	}
+	s.dropLabels(r)
 	s.event(r, events.ActionDestroy)
 	return nil
 }

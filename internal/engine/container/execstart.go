@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
 	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -190,9 +191,9 @@ func (x *running) streams(o option.Exec) error {
 		case !wanted || o.Detach:
 			x.theirs[i], err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
 		case i == 0:
-			x.theirs[0], x.in, err = os.Pipe()
+			x.theirs[0], x.in, err = labelpipe.Files(x.c.pipeLabel(), true)
 		default:
-			x.out[i-1], x.theirs[i], err = os.Pipe()
+			x.theirs[i], x.out[i-1], err = labelpipe.Files(x.c.pipeLabel(), false)
 		}
 		if err != nil {
 			for _, f := range x.theirs {

@@ -141,6 +141,12 @@ func (s *Service) rootOf(ctx context.Context, c *Container) (*os.File, error) {
 
 // explain assembles the configuration as a start does, compiles it as the runtime does, and runs nothing.
 func (s *Service) explain(ctx context.Context, r *Record, config *manifest.ImageConfig, root *os.File) (*explain.Explanation, error) {
+	if r.SELinux == nil { // one that is not made, or was by an engine without
+		if err := s.takeLabels(ctx, r); err != nil {
+			return nil, err
+		}
+		defer s.dropLabels(r)
+	}
 	q, err := s.request(r, filepath.Join(s.runDir(r.ID), control.Rootfs), root)
 	if err != nil {
 		return nil, err

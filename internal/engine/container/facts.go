@@ -44,6 +44,7 @@ func (s *Service) request(r *Record, rootfs string, root *os.File) (*assemble.Re
 	if parent := r.Host.CgroupParent; parent != "" {
 		q.Facts.Cgroup = filepath.Join("/", parent, r.ID)
 	}
+	q.Facts.Labels = r.labelFacts()
 	if root == nil { // names of users and groups are looked up when the files are there
 		q.Config.User, q.Host.GroupAdd = "", nil
 	} else {

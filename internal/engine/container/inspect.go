@@ -39,6 +39,7 @@ func (s API) Inspect(_ context.Context, name string, size bool) (option.Inspect,
 		out.AppArmorProfile = o.AppArmor
 		out.Bulkhead.Level = o.Level.String()
 	}
+	out.ProcessLabel, out.MountLabel = c.label(), c.mountLabel()
 	if size {
 		rw, root := s.sizes(c)
 		out.SizeRw, out.SizeRootFs = &rw, &root

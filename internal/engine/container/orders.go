@@ -37,7 +37,7 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 		Devices: deviceNodes(result),
 		TTY:     c.Config.Tty, OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce,
 		Height: uint16(c.Host.ConsoleSize[0]), Width: uint16(c.Host.ConsoleSize[1]),
-		Restart: restartOf(c.Host.RestartPolicy), Events: s.eventDir(), Attributes: attributes(&c.Record),
+		Label: c.pipeLabel(), DeviceLabel: c.mountLabel(), Restart: restartOf(c.Host.RestartPolicy), Events: s.eventDir(), Attributes: attributes(&c.Record),
 	}
 	if c.Host.AutoRemove {
 		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
@@ -46,6 +46,9 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 		for _, name := range anonymous(c.Points) {
 			o.AutoRemove = append(o.AutoRemove, filepath.Join(volumesDir(s.o.Root), name))
 		}
+	}
+	if l := c.SELinux; l != nil && c.Host.AutoRemove && l.Level != "" {
+		o.Categories = control.Categories{Dir: s.labels(), Level: l.Level}
 	}
 	var err error
 	if o.Health, err = healthCheck(&c.Config, &c.Host); err != nil {

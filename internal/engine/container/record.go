@@ -30,6 +30,7 @@ type Record struct {
 	Ref     string        // as the caller wrote it
 	Config  api.Config    // merged with the image's
 	Host    api.HostConfig
+	SELinux *SELinux
 	Points  []assemble.Point
 	Range   uint32 // number of the range of user ids
 	Weaker  []assemble.Weakening

@@ -64,6 +64,9 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if err := os.MkdirAll(filepath.Join(run, control.Rootfs), 0o711); err != nil {
 		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
 	}
+	if err := s.oldLabels(ctx, &c.Record); err != nil {
+		return err
+	}
 	use, err := s.o.Images.UseChain(ctx, c.Chain)
 	if err != nil {
 		return err
@@ -112,6 +115,7 @@ func (s *Service) lock(ctx context.Context, id string) (*os.File, error) {
 func (s *Service) mount(c *Container, use *snapshot.Use) (*os.File, error) {
 	o := &snapshot.MountOptions{
 		Use: use, Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Work: filepath.Join(s.dir(c.ID), "fs", "work"), Volatile: c.Host.AutoRemove,
+		Label: c.mountLabel(),
 	}
 	if o.Volatile { // started again: overlayfs asks for a word that nothing was lost, and no machine has gone down since, for the container is there
 		if err := os.RemoveAll(filepath.Join(o.Work, "work", "incompat", "volatile")); err != nil { // the kernel's, out of the container's reach
@@ -140,6 +144,9 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 	if err := s.writeFiles(c); err != nil {
 		return err
 	}
+	if err := s.labelFiles(&c.Record); err != nil {
+		return err
+	}
 	result, err := s.assemble(ctx, &c.Record, filepath.Join(run, control.Rootfs), root)
 	if err != nil {
 		return err
@@ -148,6 +155,9 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 		return err
 	}
 	if err := prepare(result); err != nil {
+		return err
+	}
+	if err := s.relabel(ctx, &c.Record, result.Relabel); err != nil {
 		return err
 	}
 	data, err := json.Marshal(result.Spec)

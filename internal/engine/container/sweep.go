@@ -50,6 +50,9 @@ func (s *Service) Sweep() error {
 			return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 		}
 	}
+	if err := s.sweepLabels(); err != nil {
+		return err
+	}
 	return s.sweepSecrets(makers)
 }
 

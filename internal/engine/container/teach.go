@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
@@ -11,6 +12,9 @@ import (
 func (s *Service) teach(ctx context.Context, c *Container, err error) error {
 	if err == nil {
 		return nil
+	}
+	if why := s.deniedSource(&c.Record); why != "" && errdef.Is(err, errdef.Denied) {
+		return errdef.WithHint(err, strings.TrimPrefix(errdef.Hint(err)+"; "+why, "; "))
 	}
 	result, failed := s.assemble(ctx, &c.Record, "/", nil)
 	if failed != nil {

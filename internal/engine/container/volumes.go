@@ -85,6 +85,9 @@ func (s *Service) readyVolumes(ctx context.Context, r *Record, use *snapshot.Use
 		if err := s.o.Volumes.Ready(ctx, p.Name, source, p.Destination); err != nil {
 			return err
 		}
+		if err := s.relabelVolume(ctx, r, p); err != nil {
+			return err
+		}
 	}
 	return nil
 }

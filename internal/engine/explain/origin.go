@@ -214,9 +214,7 @@ func (o *origins) modules() {
 	if a := o.spec.Process.ApparmorProfile; a != "" {
 		o.add("module", "apparmor: "+a, "--security-opt apparmor="+a, "")
 	}
-	if l := o.spec.Process.SelinuxLabel; l != "" {
-		o.add("module", "selinux: "+l, "engine", "")
-	}
+	o.selinux()
 }
 
 func (o *origins) root() {

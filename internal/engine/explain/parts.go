@@ -65,6 +65,7 @@ var rules = []rule{
 	{"Landlock", "module", ""},
 	{"AppArmor", "module", ""},
 	{"SELinux", "module", ""},
+	{"linux.mountLabel", "module", ""},
 	{"no MPTCP", "module", ""},
 	{"linux.seccomp", "seccomp", ""},
 	{"/dev/std* opens", "", "standard streams"},

@@ -22,6 +22,7 @@ type MountOptions struct {
 	IDs         idmap.Mapping // of the container: the layers' ids are shown as these; empty: as they are
 	Volatile    bool          // the upper directory is never synced and must not be used again after a crash (overlayfs' volatile)
 	Attr        int           // MOUNT_ATTR_* of the mount
+	Label       string        // SELinux: of all files in it, for good, whatever their own are (context=); "": they keep their own
 }
 
 // Mount mounts a chain of layers and returns a descriptor of the mount, which is the caller's. The caller needs CAP_SYS_ADMIN in the user namespace of
@@ -190,7 +191,11 @@ func (m *mounting) configured(lowers func(fs int) error) (int, error) {
 	for i, fd := range m.dirs {
 		key := [...]string{"upperdir", "workdir"}[i]
 		if unix.FsconfigSetFd(fs, key, fd) != nil { // before 6.13
-			if err := unix.FsconfigSetString(fs, key, byFD(fd)); err != nil {
+			path := [...]string{m.o.Upper, m.o.Work}[i] // which the mount table then shows
+			if len(path) >= maxString || strings.ContainsAny(path, `\,:`) {
+				path = byFD(fd)
+			}
+			if err := unix.FsconfigSetString(fs, key, path); err != nil {
 				return -1, explained(key, fs, err)
 			}
 		}
@@ -240,6 +245,9 @@ func (m *mounting) lowers(fs int) error {
 
 type setting struct{ key, value string }
 
+// labelOption is SELinux's option for the label of a whole mount.
+const labelOption = "context"
+
 func (m *mounting) settings() []setting {
 	list := []setting{{"source", "bulkhead"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}}
 	if m.userXattr {
@@ -247,6 +255,9 @@ func (m *mounting) settings() []setting {
 	}
 	if m.o.Volatile && m.o.Upper != "" {
 		list = append(list, setting{"volatile", ""})
+	}
+	if m.o.Label != "" { // the kernel's SELinux takes it before overlayfs sees it, on every kernel
+		list = append(list, setting{labelOption, m.o.Label})
 	}
 	return list
 }

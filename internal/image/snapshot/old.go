@@ -55,6 +55,8 @@ func (m *mounting) old() (int, error) {
 		case set.key == "source":
 		case set.value == "":
 			list = append(list, set.key)
+		case set.key == labelOption: // a label has a comma between its categories
+			list = append(list, set.key+`="`+set.value+`"`)
 		default:
 			list = append(list, set.key+"="+set.value)
 		}

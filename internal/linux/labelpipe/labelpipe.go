@@ -2,6 +2,7 @@
 //
 //	dir, err := labelpipe.Room()
 //	read, write, err := labelpipe.New(dir, spec.Linux.MountLabel)
+//	theirs, ours, err := labelpipe.Files(spec.Linux.MountLabel, false) // both in one, as files
 //
 // A pipe of pipe(2) has the label of the process that makes it, which no policy seen so far lets it change (pipefs takes its labels from tasks), and many
 // policies let no container read or write those of an engine that is not confined itself (Debian's, for unconfined_t): the kernel puts /dev/null in their
@@ -14,6 +15,7 @@ package labelpipe
 
 import (
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 
@@ -91,6 +93,32 @@ func New(dir int, label string) (read, write int, err error) {
 		return -1, -1, errdef.Errorf(errdef.Internal, "fcntl of a FIFO: %w", err)
 	}
 	return fds[0], fds[1], nil
+}
+
+// Files makes a pipe between this process and a program that is to have one end: which reads if in is set, and else writes. Its end blocks, as a program expects; ours is polled, so that it
+// takes deadlines. With an empty label it is one of pipe(2). Both ends are one inode: who owns it may open it again.
+func Files(label string, in bool) (theirs, ours *os.File, err error) {
+	room := -1
+	if label != "" {
+		if room, err = Room(); err != nil {
+			return nil, nil, err
+		}
+		defer unix.Close(room)
+	}
+	read, write, err := New(room, label)
+	if err != nil {
+		return nil, nil, err
+	}
+	its, own := write, read
+	if in {
+		its, own = read, write
+	}
+	if err := unix.SetNonblock(own, true); err != nil {
+		unix.Close(its)
+		unix.Close(own)
+		return nil, nil, errdef.Errorf(errdef.Internal, "fcntl of a pipe: %w", err)
+	}
+	return os.NewFile(uintptr(its), "pipe"), os.NewFile(uintptr(own), "pipe"), nil
 }
 
 // LabelOf is the label of what a descriptor names; empty where it has none or none can be read.

@@ -56,7 +56,14 @@ type Orders struct {
 	// Attributes are what events say of the container: name, image and labels.
 	Attributes map[string]string
 	Clients    int // sockets from ClientsFD on
+
+	// SELinux: the labels of the program's streams and of the devices, "": as they come; and what is given back with AutoRemove.
+	Label, DeviceLabel string
+	Categories         Categories
 }
+
+// Categories are those of the level that a container has claimed in a directory of package selinux/category; an empty Level: none.
+type Categories struct{ Dir, Level string }
 
 // Device is a device node.
 type Device struct {

@@ -70,7 +70,9 @@ var matrix = []row{
 		{pkg: "./internal/sandbox/lsm"},
 		{pkg: "./internal/selinux", skips: "TestAllocateWithout", timeout: long},
 		{pkg: "./internal/doctor", run: "TestExamine|TestLab"},
+		{pkg: "./internal/selinux/category"},
 		{pkg: "./test/lsm", run: "SELinux", timeout: long},
+		{pkg: "./test/engine", run: "SELinux", timeout: long},
 	}},
 }
 
