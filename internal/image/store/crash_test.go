@@ -28,6 +28,7 @@ func TestKill(t *testing.T) {
 		kills = 20
 	}
 	resumed, tagged := 0, 0
+	span := 40 * time.Millisecond // longer, where the writer does not come to its end in it
 	for i := range kills {
 		cmd := player(t, "writer", root)
 		out, err := cmd.StdoutPipe()
@@ -40,7 +41,7 @@ func TestKill(t *testing.T) {
 		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(rand.IntN(40_000)) * time.Microsecond)
+		time.Sleep(rand.N(span))
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		r := clean(t, s)
@@ -52,6 +53,8 @@ func TestKill(t *testing.T) {
 		}
 		if _, err := s.Lookup(victim().name); err == nil {
 			tagged++
+		} else {
+			span = min(span+span/8, 2*time.Second)
 		}
 	}
 	t.Logf("%d of %d kills left a partial blob, after %d the image was there", resumed, kills, tagged)
