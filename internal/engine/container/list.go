@@ -101,7 +101,10 @@ type view struct {
 
 func (s *Service) view(c *Container) *view {
 	v := &view{Container: c, paused: s.paused(c)}
-	if h, err := control.ReadHealth(s.dir(c.ID)); err == nil && c.Config.Healthcheck != nil {
+	if c.Config.Healthcheck == nil {
+		return v
+	}
+	if h, err := control.ReadHealth(s.dir(c.ID)); err == nil {
 		v.health = &api.Health{Status: api.HealthStatus(h.Status), FailingStreak: h.FailingStreak}
 		for i := range h.Log {
 			r := h.Log[i]

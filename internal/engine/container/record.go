@@ -69,7 +69,7 @@ func (s *Service) read(id string) (*Record, error) {
 }
 
 func (s *Service) write(dir string, r *Record) error {
-	data, err := json.Marshal(r)
+	data, err := sparse(r)
 	if err != nil {
 		return err
 	}
