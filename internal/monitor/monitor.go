@@ -46,6 +46,7 @@ type monitor struct {
 	console  *os.File      // of a terminal; nil: none
 	stdin    *input
 	waiting  atomic.Int32 // requests for the end that are not answered yet
+	net      *networks
 }
 
 // Main is the whole life of a monitor. Its error is told to the engine as well.
@@ -111,6 +112,7 @@ func (m *monitor) live() error {
 		return err
 	}
 	m.fan = newFan(log)
+	m.net = m.newNetworks()
 	stop, err := m.serve()
 	if err != nil {
 		return err
@@ -124,6 +126,7 @@ func (m *monitor) live() error {
 		start := time.Now()
 		err := m.once()
 		if m.ready != nil { // it never ran
+			_ = m.net.close() // what stays is void, and is healed
 			return errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%w", err), errdef.Hint(err))
 		}
 		if time.Since(start) > goodRun {
@@ -192,9 +195,13 @@ func (m *monitor) again(err error) bool {
 
 // finish tells all who wait, and removes what nobody wants to keep.
 func (m *monitor) finish() error {
+	netErr := m.net.close()
 	err := m.set(func(s *control.State) {
 		s.Phase, s.PID, s.ByHand = control.Exited, 0, m.stopping
 	})
+	if err == nil {
+		err = netErr
+	}
 	close(m.ended)
 	for end := time.Now().Add(patience); m.waiting.Load() > 0 && time.Now().Before(end); { // who waits is told before we go
 		time.Sleep(time.Millisecond)

@@ -36,14 +36,20 @@ func (m *monitor) once() error {
 	}
 	defer s.close()
 	ctx := context.Background()
-	if err := s.create(ctx, m); err != nil {
+	err = s.create(ctx, m)
+	if nerr := m.net.joined(); err == nil && nerr != nil {
+		err = nerr
+		_ = m.clean()
+	}
+	if err != nil {
+		_ = m.net.ended() // what stays is void, and is healed
 		return m.failed(err)
 	}
 	var copies sync.WaitGroup
 	m.copy(s, &copies)
 	process, err := m.started(ctx)
 	if err != nil {
-		_ = m.clean()
+		_, _ = m.clean(), m.net.ended()
 		return m.failed(err)
 	}
 	if m.isStopping() { // somebody wanted its end before there was a program to be told
@@ -56,7 +62,7 @@ func (m *monitor) once() error {
 	code, err := wait(process, check)
 	oom := m.ranOut()
 	endMemory(oom)
-	cleanErr := m.clean()
+	cleanErr := m.clearAway()
 	drained := make(chan struct{})
 	go func() { copies.Wait(); close(drained) }()
 	select {
@@ -77,6 +83,17 @@ func (m *monitor) once() error {
 	m.died(code, time.Since(began))
 	if err == nil {
 		err = serr
+	}
+	return err
+}
+
+// clearAway ends what is left of the container, and disconnects it meanwhile.
+func (m *monitor) clearAway() error {
+	disconnected := make(chan error, 1)
+	go func() { disconnected <- m.net.ended() }()
+	err := m.clean()
+	if nerr := <-disconnected; err == nil {
+		err = nerr
 	}
 	return err
 }
@@ -209,7 +226,7 @@ func (s *streams) close() {
 
 // create makes the container, which inherits our standard descriptors: they are its own meanwhile.
 func (s *streams) create(ctx context.Context, m *monitor) error {
-	o := &runtime.CreateOptions{Bundle: m.o.Run, ConsoleSocket: s.tty}
+	o := &runtime.CreateOptions{Bundle: m.o.Run, ConsoleSocket: s.tty, Born: m.net.born}
 	if s.tty != "" {
 		if err := m.rt.Create(ctx, m.o.ID, o); err != nil {
 			return err

@@ -146,6 +146,14 @@ func (m *monitor) answer(q control.Request) control.Reply {
 	case "change":
 		m.change(q)
 		return control.Reply{}
+	case "connect", "disconnect":
+		if q.Network == nil {
+			return control.Reply{Error: "monitor: a request without a network"}
+		}
+		if err := m.net.change(q); err != nil {
+			return control.Reply{Error: err.Error(), Kind: errdef.KindOf(err), Hint: errdef.Hint(err)}
+		}
+		return control.Reply{}
 	case "wait":
 		<-m.ended
 		m.mu.Lock()

@@ -16,6 +16,7 @@ const (
 	lockTime     = 30 * time.Second
 	maxEndpoint  = 1 << 20 // bytes of one file
 	endpointsDir = "endpoints"
+	networkFile  = "network"
 	containerLen = 64
 )
 
@@ -43,8 +44,11 @@ func (d Dir) Lock(ctx context.Context) (unlock func(), err error) {
 // Of is where the files of one network are.
 func (d Dir) Of(network string) string { return filepath.Join(string(d), network) }
 
+// EndsOf is where the ends of one network are. It changes with each of them: they are replaced as whole files.
+func (d Dir) EndsOf(network string) string { return filepath.Join(d.Of(network), endpointsDir) }
+
 func (d Dir) endpoint(network, container string) string {
-	return filepath.Join(d.Of(network), endpointsDir, container)
+	return filepath.Join(d.EndsOf(network), container)
 }
 
 // Put writes an end down, or changes one.
@@ -95,6 +99,43 @@ func readBounded(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// PutNetwork keeps a network beside its ends, so that they can be looked after by whoever is there, wherever the engine's root is.
+func (d Dir) PutNetwork(n *Network) error {
+	data, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.Of(n.ID), 0o700); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "network: %w", err)
+	}
+	return atomicfile.Write(filepath.Join(d.Of(n.ID), networkFile), data, atomicfile.Options{Volatile: true})
+}
+
+// Network returns what PutNetwork has kept; of kind NotFound if that is nothing.
+func (d Dir) Network(id string) (*Network, error) {
+	path := filepath.Join(d.Of(id), networkFile)
+	data, err := readBounded(path)
+	if os.IsNotExist(err) {
+		return nil, errdef.Errorf(errdef.NotFound, "network %s has no ends", id)
+	}
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "network: %w", err)
+	}
+	n := &Network{}
+	if err := json.Unmarshal(data, n); err != nil {
+		return nil, errdef.Errorf(errdef.Internal, "network: %s: %w", path, err)
+	}
+	return n, nil
+}
+
+// Forget removes all that is kept of a network. The caller has the lock, and has seen that it has no ends.
+func (d Dir) Forget(id string) error {
+	if err := os.RemoveAll(d.Of(id)); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "network: %w", err)
+	}
+	return nil
+}
+
 // Networks returns the ids of the networks that have, or had, ends.
 func (d Dir) Networks() ([]string, error) { return names(string(d)) }
 
@@ -125,6 +166,23 @@ func (d Dir) Endpoints(network string) ([]*Endpoint, error) {
 		}
 	}
 	return out, nil
+}
+
+// Any reports whether a network has ends; if it is "", whether any has.
+func (d Dir) Any(network string) (bool, error) {
+	list := []string{network}
+	if network == "" {
+		var err error
+		if list, err = d.Networks(); err != nil {
+			return false, err
+		}
+	}
+	for _, id := range list {
+		if ends, err := names(d.EndsOf(id)); err != nil || len(ends) > 0 {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // names lists the ids in a directory, sorted.

@@ -11,6 +11,7 @@
 // directory, which is gone with the machine; and what the kernel has is made from both by the monitor of each container (package network/attachment), which lives as long as it.
 //
 //	RUN/network/lock                          flock: held by who changes bridges, nftables or the files below
+//	RUN/network/NETWORK/network               the Network, as it was when its first end was made
 //	RUN/network/NETWORK/endpoints/CONTAINER   an Endpoint, JSON, replaced as a whole
 //	RUN/network/NETWORK/addresses/ADDRESS     a claim, package network/address
 //

@@ -28,6 +28,9 @@ type CreateOptions struct {
 	PreserveFDs   int    // descriptors from 3 on that the container inherits
 	Listen        ListenFDs
 	NotifySocket  string // the service manager's socket: the container gets one of its own, from which readiness is passed on
+	// Born is called when the first process is in namespaces of its own, with its pid, which it must not use after Create has returned: what is prepared there, a network say, can be begun
+	// then, beside the rest. An error ends the create.
+	Born func(pid int) error
 }
 
 // Create makes a container that waits for Start. On an error nothing of it is left.
@@ -388,6 +391,11 @@ func (n *creation) born(ctx context.Context, pid int) error {
 		return err
 	}
 	c.rec.Init = init
+	if n.Born != nil {
+		if err := n.Born(pid); err != nil {
+			return err
+		}
+	}
 	h := c.rec.Hooks
 	if h != nil || n.group == nil {
 		if err := c.dir.Save(c.rec); err != nil {

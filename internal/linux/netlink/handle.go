@@ -34,8 +34,7 @@ func OpenIn(ns int) (*Handle, error) {
 func (h *Handle) Close() { h.c.close() }
 
 // Inside runs f on a thread of its own that is in the network namespace behind ns: for files of /proc/sys/net, and for sockets that are to belong there.
-func Inside(ns int, f func() error) error {
-	var err error
+func Inside(ns int, f func() error) (err error) {
 	thread.Spend(func() {
 		if err = unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 			err = errdef.Errorf(kindOf(err), "enter network namespace: %w", err)
@@ -116,12 +115,12 @@ const (
 	neighbourForGood = 0x80 // NUD_PERMANENT
 )
 
-// AddBridge makes a bridge that is up, and returns its index.
+// AddBridge makes a bridge, which is down, and returns its index.
 func (h *Handle) AddBridge(b Bridge) (int, error) {
 	if err := ValidName(b.Name, false); err != nil {
 		return 0, err
 	}
-	m := newMessage(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfo(0, unix.IFF_UP, unix.IFF_UP))
+	m := newMessage(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfo(0, 0, 0))
 	m.string(unix.IFLA_IFNAME, b.Name)
 	if b.MTU > 0 {
 		m.uint32(unix.IFLA_MTU, uint32(b.MTU))

@@ -42,6 +42,7 @@ func TestBridge(t *testing.T) {
 	const mac, bridgeMAC = "\x02\x42\x0a\x01\x00\x02", "\x02\x42\x0a\x01\x00\x01"
 	bridge, err := h.AddBridge(Bridge{Name: "bh-test", MAC: bridgeMAC, MTU: 1400})
 	must(t, err)
+	must(t, h.Up(bridge))
 	if _, err := h.AddBridge(Bridge{Name: "bh-test"}); !errdef.Is(err, errdef.Exists) {
 		t.Errorf("a second bridge of the name: %v", err)
 	}

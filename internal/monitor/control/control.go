@@ -27,6 +27,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/network"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,9 +51,10 @@ type Orders struct {
 	Width      uint16
 	Log        Log
 	Restart    Restart
-	AutoRemove []string // directories to remove when the container has ended for good; nil: it stays
-	Health     *Check   // nil: none
-	Events     string   // directory of the record of events; "": none
+	AutoRemove []string        // directories to remove when the container has ended for good; nil: it stays
+	Health     *Check          // nil: none
+	Network    *network.Orders // nil: the network namespace is not the container's own
+	Events     string          // directory of the record of events; "": none
 	// Attributes are what events say of the container: name, image and labels.
 	Attributes map[string]string
 	Clients    int // sockets from ClientsFD on
@@ -108,18 +110,21 @@ type State struct {
 
 // A Request is what a client wants.
 type Request struct {
-	Op      string // attach, resize, stopping, wait, change, keep (do not remove the container when it ends)
+	Op      string // attach, resize, stopping, wait, change, keep (do not remove the container when it ends), connect, disconnect
 	Stdin   bool   // attach: the connection carries input
 	Height  uint16
 	Width   uint16
-	Restart *Restart  // change: the policy from now on; nil: as it is
-	Name    string    // change: of the container from now on; "": as it is
-	Claim   [2]string // change: with a name, the claim to remove with the container instead of an old one: old and new path
+	Restart *Restart        // change: the policy from now on; nil: as it is
+	Name    string          // change: of the container from now on; "": as it is
+	Claim   [2]string       // change: with a name, the claim to remove with the container instead of an old one: old and new path
+	Network *network.Wanted // connect; disconnect: only its id counts
 }
 
 // A Reply is the answer.
 type Reply struct {
 	Error string
+	Kind  errdef.Kind // of the error
+	Hint  string
 	State *State // wait: how it ended
 }
 
@@ -274,7 +279,11 @@ func Ask(conn net.Conn, q Request) (*Conn, error) {
 		return nil, errdef.Errorf(errdef.Internal, "monitor: %w", err)
 	}
 	if c.Reply.Error != "" {
-		return nil, errdef.Errorf(errdef.Conflict, "%s", c.Reply.Error)
+		kind := c.Reply.Kind
+		if kind == errdef.Internal { // the zero value: nothing was said of it
+			kind = errdef.Conflict
+		}
+		return nil, errdef.WithHint(errdef.Errorf(kind, "%s", c.Reply.Error), c.Reply.Hint)
 	}
 	return c, nil
 }

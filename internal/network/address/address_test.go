@@ -163,13 +163,11 @@ func TestClaims(t *testing.T) {
 		t.Error(err)
 	}
 	take("10.0.0.4", "d", "10.0.0.4") // still hers
-	if err := c.GiveAll("d"); err != nil {
+	alive["c"] = false
+	if err := c.Sweep(); err != nil {
 		t.Error(err)
 	}
-	if err := c.GiveAll("c"); err != nil {
-		t.Error(err)
-	}
-	if left, err := os.ReadDir(c.Dir); err != nil || len(left) != 1 { // b's 10.0.0.3
+	if left, err := os.ReadDir(c.Dir); err != nil || len(left) != 1 || left[0].Name() != "10.0.0.4" {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }

@@ -138,20 +138,19 @@ func (c Claims) Give(a netip.Addr, owner string) error {
 	return nil
 }
 
-// GiveAll gives back all that an owner has.
-func (c Claims) GiveAll(owner string) error {
+// Sweep removes the claims that are void. The caller has the lock.
+func (c Claims) Sweep() error {
 	entries, err := os.ReadDir(c.Dir)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		return errdef.Errorf(errdef.Unavailable, "addresses: %w", err)
 	}
 	for _, e := range entries {
-		if a, err := netip.ParseAddr(e.Name()); err == nil {
-			if err := c.Give(a, owner); err != nil {
-				return err
-			}
+		data, err := os.ReadFile(filepath.Join(c.Dir, e.Name()))
+		if _, bad := netip.ParseAddr(e.Name()); bad == nil && (err != nil || c.Alive(strings.TrimSpace(string(data)))) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(c.Dir, e.Name())); err != nil && !os.IsNotExist(err) {
+			return errdef.Errorf(errdef.Unavailable, "addresses: %w", err)
 		}
 	}
 	return nil

@@ -28,6 +28,7 @@ type Table struct {
 	Out      bool
 	forward  map[string][]netip.Addr
 	back     map[netip.Addr][]string
+	lesser   map[string]bool // of forward: names that give way
 	networks []string
 	subnets  []netip.Prefix
 }
@@ -44,26 +45,51 @@ func (t *Table) Add(network string, names []string, addrs []netip.Addr) {
 	if t.forward == nil {
 		t.forward, t.back = map[string][]netip.Addr{}, map[netip.Addr][]string{}
 	}
-	first := true
-	for _, name := range names {
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
-		if _, err := putName(nil, name); err != nil || name == "" {
+	for i, name := range names {
+		name, long, ok := spell(name, network)
+		if !ok {
 			continue
 		}
-		long := name + "." + strings.ToLower(network)
 		t.add(name, addrs)
-		if _, err := putName(nil, long); err == nil && network != "" {
-			t.add(long, addrs)
-		} else {
-			long = name
-		}
+		t.add(long, addrs)
 		for _, a := range addrs {
-			if first {
-				t.back[a.Unmap()] = append(t.back[a.Unmap()], long)
+			if _, there := t.back[a.Unmap()]; i == 0 && !there {
+				t.back[a.Unmap()] = []string{long}
 			}
 		}
-		first = false
 	}
+}
+
+// AddLesser adds names of an end that hold only where they are nobody's otherwise. It is called when all others were added.
+func (t *Table) AddLesser(network string, names []string, addrs []netip.Addr) {
+	for _, name := range names {
+		name, long, ok := spell(name, network)
+		if !ok {
+			continue
+		}
+		for _, n := range []string{name, long} {
+			if _, taken := t.forward[n]; !taken || t.lesser[n] {
+				if t.lesser == nil {
+					t.lesser = map[string]bool{}
+				}
+				t.lesser[n] = true
+				t.add(n, addrs)
+			}
+		}
+	}
+}
+
+// spell makes both names that DNS has for a name on a network.
+func spell(name, network string) (bare, long string, ok bool) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if _, err := putName(nil, name); err != nil || name == "" {
+		return "", "", false
+	}
+	long = name + "." + strings.ToLower(network)
+	if _, err := putName(nil, long); err != nil {
+		long = name
+	}
+	return name, long, true
 }
 
 func (t *Table) add(name string, addrs []netip.Addr) {

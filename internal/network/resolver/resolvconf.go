@@ -1,7 +1,9 @@
 package resolver
 
 import (
+	"io"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -90,6 +92,20 @@ func (c Conf) Bytes() []byte {
 		b.WriteString("options " + strings.Join(c.Options, " ") + "\n")
 	}
 	return []byte(b.String())
+}
+
+// readConf reads a resolv.conf. None is an empty one.
+func readConf(path string) (Conf, error) {
+	f, err := os.Open(path)
+	if os.IsNotExist(err) {
+		return Conf{}, nil
+	}
+	if err != nil {
+		return Conf{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConf))
+	return ParseConf(data), err
 }
 
 // patience is how servers are asked: options of resolv.conf(5).

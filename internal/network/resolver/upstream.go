@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -42,16 +41,9 @@ func (u *upstream) look(now time.Time) (told *Conf) {
 		return nil
 	}
 	u.seen = seen
-	var conf Conf
-	if f, err := os.Open(u.path); err == nil {
-		data, err := io.ReadAll(io.LimitReader(f, maxConf))
-		_ = f.Close()
-		if err != nil {
-			return nil
-		}
-		conf = ParseConf(data)
-	} else if !os.IsNotExist(err) {
-		return nil
+	conf, err := readConf(u.path)
+	if err != nil {
+		return nil // what was read last holds
 	}
 	servers, options := u.given, u.options
 	if servers == nil {
