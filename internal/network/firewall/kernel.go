@@ -17,7 +17,8 @@ import (
 
 const (
 	kernelTime = 20 * time.Second // for an answer of the kernel, which comes at once
-	answers    = 8 << 20          // bytes: the kernel answers each message of a batch, and repeats each rule, before we read the first
+	answers    = 32 << 20         // bytes: the kernel answers each message of a batch, and repeats each rule, before we read the first
+	longest    = 32 << 20         // bytes of a batch: some 100,000 elements
 	atOnce     = 128              // elements in a message: the length of an attribute is 16 bits
 	maxComment = 120              // bytes: the kernel takes 255 of all user data
 )
@@ -25,7 +26,7 @@ const (
 // open returns a connection to nftables in the network namespace of the calling thread.
 func open() (*nftables.Conn, error) {
 	c, err := nftables.New(nftables.WithSockOptions(func(s *netlink.Conn) error {
-		if err := s.SetReadBuffer(answers); err != nil {
+		if err := errors.Join(s.SetReadBuffer(answers), s.SetWriteBuffer(longest)); err != nil {
 			return err
 		}
 		return s.SetDeadline(time.Now().Add(kernelTime))

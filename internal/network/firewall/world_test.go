@@ -26,11 +26,11 @@ const (
 
 // A space is a network namespace of a test.
 type space struct {
-	t  *testing.T
+	t  testing.TB
 	fd int
 }
 
-func newSpace(t *testing.T) *space {
+func newSpace(t testing.TB) *space {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
