@@ -72,12 +72,16 @@ func open() (*sockets, error) {
 	return &sockets{packets.(*net.UDPConn), streams.(*net.TCPListener)}, nil
 }
 
-// control binds a socket to the loopback device, so that nothing which comes from elsewhere reaches it; and lets it have its address before that device is up.
-func control(_, _ string, c syscall.RawConn) error {
+// control binds a socket to the loopback device, so that nothing which comes from elsewhere reaches it; and lets it have its address before that device is up. What a client by TCP does not acknowledge
+// is not kept for it after writeTime, not even by the kernel for a connection that was closed; connections have this from their listener.
+func control(network, _ string, c syscall.RawConn) error {
 	var err error
 	set := func(fd uintptr) {
 		if err = unix.BindToDevice(int(fd), "lo"); err == nil {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
+		}
+		if err == nil && network == "tcp4" {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_USER_TIMEOUT, int(writeTime.Milliseconds()))
 		}
 	}
 	if e := c.Control(set); e != nil {

@@ -175,3 +175,21 @@ func addrPorts(texts ...string) (out []netip.AddrPort) {
 	}
 	return out
 }
+
+// BenchmarkStart is what a container pays before its program runs.
+func BenchmarkStart(b *testing.B) {
+	inside := make([]*os.File, b.N)
+	for i := range inside {
+		inside[i] = namespace(b)
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		s, err := Start(int(inside[i].Fd()), Config{Names: table()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		s.Close()
+		b.StartTimer()
+	}
+}

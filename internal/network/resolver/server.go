@@ -196,7 +196,8 @@ func (s *Server) connection(c *net.TCPConn) {
 		defer writing.Unlock()
 		_ = c.SetWriteDeadline(time.Now().Add(writeTime))
 		if _, err := c.Write(framed(msg)); err != nil {
-			cancel() // whoever does not take answers gets no more
+			_ = c.SetLinger(0)
+			cancel() // whoever does not take answers gets no more, and the kernel keeps nothing for it
 		}
 	}
 	places := make(chan struct{}, maxPipelined)
