@@ -44,10 +44,10 @@ func TestQuota(t *testing.T) {
 			}
 		}
 		within(20_000)
-		if r := b.update(&specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(60_000))}}); r.code != 0 {
+		if r := b.update(&specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(35_000))}}); r.code != 0 {
 			t.Fatal(r.err)
 		}
-		within(60_000)
+		within(35_000)
 		if r := b.update(&specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(10_000))}}); r.code != 0 {
 			t.Fatal(r.err)
 		}
