@@ -5,7 +5,7 @@ import "net/netip"
 // Never are the addresses that no container reaches beyond its bridge, whatever its policy says: this host, loopback, multicast, broadcast, and IPv4 addresses in disguise.
 func Never() []netip.Prefix {
 	return prefixes("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", // multicast, reserved, broadcast
-		"::/96", "::ffff:0:0/96", "fec0::/10", "ff00::/8")
+		"::/96", "::ffff:0:0/96", "fec0::/10", "ff00::/8", "fdb8:6b68::/32") // the last is that of published ports
 }
 
 // Metadata are link-local addresses, among them the metadata services of most clouds, and those metadata services that have others. A policy opens them by name only.

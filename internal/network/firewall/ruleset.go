@@ -114,6 +114,9 @@ func inbound() *chain {
 
 func forward() *chain {
 	return base("forward", "forward", priorityFirst,
+		when(to(loopNear), counter, drop).because("into this pair goes what the host itself sends"),
+		when(to(loopFar), known, accept),
+		when(to(loopFar), counter, drop),
 		when(in("bridges", iifname), jump("leaving")),
 		when(in("bridges", oifname), goTo("entering")),
 	)
