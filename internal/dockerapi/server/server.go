@@ -30,7 +30,7 @@ type Server struct {
 // New makes a server.
 func New(s Services, o Options) *Server {
 	srv := &Server{Services: s, o: o}
-	for _, group := range [][]route{systemRoutes, containerRoutes, execRoutes, imageRoutes, volumeRoutes, confinementRoutes} {
+	for _, group := range [][]route{systemRoutes, containerRoutes, execRoutes, imageRoutes, volumeRoutes, networkRoutes, confinementRoutes} {
 		srv.routes = append(srv.routes, group...)
 	}
 	return srv
@@ -120,6 +120,8 @@ func (s *Server) call(found *route, r *request) error {
 		there = s.Images != nil
 	case "volumes":
 		there = s.Volumes != nil
+	case "networks":
+		there = s.Networks != nil
 	case "info", "version", "system", "events":
 		there = s.System != nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/api/types/volume"
@@ -21,6 +22,7 @@ type Services struct {
 	OpenContainers func() (Containers, error)
 	Images         Images
 	Volumes        Volumes
+	Networks       Networks
 	System         System
 }
 
@@ -99,6 +101,17 @@ type Volumes interface {
 	Inspect(ctx context.Context, name string) (volume.Volume, error)
 	Remove(ctx context.Context, name string, force bool) error
 	Prune(ctx context.Context, f option.Filters) (volume.PruneReport, error)
+}
+
+// Networks is what the routes of networks ask for.
+type Networks interface {
+	List(ctx context.Context, f option.Filters) ([]network.Summary, error)
+	Create(ctx context.Context, q network.CreateRequest) (network.CreateResponse, error)
+	Inspect(ctx context.Context, name string) (network.Inspect, error)
+	Remove(ctx context.Context, name string) error
+	Prune(ctx context.Context, f option.Filters) (network.PruneReport, error)
+	Connect(ctx context.Context, name string, q network.ConnectRequest) error
+	Disconnect(ctx context.Context, name string, q network.DisconnectRequest) error
 }
 
 // System is what the routes of the engine as a whole ask for.
