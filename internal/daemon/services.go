@@ -95,7 +95,7 @@ func (e *Engine) open() (server.Services, error) {
 			if err != nil {
 				return nil, err
 			}
-			return container.API{Service: c}, nil
+			return c, nil
 		},
 		Volumes: s.volumes,
 		Images:  images,
@@ -115,7 +115,7 @@ func (e *Engine) system(log *event.Log, images system.Images) *system.Service {
 			if err != nil {
 				return nil, err
 			}
-			return container.API{Service: c}, nil
+			return c, nil
 		},
 	})
 }

@@ -93,7 +93,7 @@ func open(run string) (*monitor, error) {
 		return nil, errdef.Errorf(errdef.Conflict, "monitor: the container has one already")
 	}
 	m.rt = &runtime.Runtime{Root: m.o.RuntimeRoot, Systemd: m.o.Systemd, Rootless: m.o.Rootless, SeccompCache: m.o.SeccompCache}
-	for fd := control.ReadyFD; fd < control.ClientsFD+m.o.Clients; fd++ {
+	for fd := control.ReadyFD; fd < control.ClientsFD+m.o.Clients+m.o.Mounts+m.o.Held; fd++ {
 		unix.CloseOnExec(fd)
 	}
 	return m, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -157,7 +157,10 @@ func (m *monitor) mountRoot() error {
 	if err := unix.MoveMount(control.RootFD, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return errdef.Errorf(errdef.Internal, "monitor: mount the root at %s: %w", target, err)
 	}
-	return unix.Close(control.RootFD)
+	if err := unix.Close(control.RootFD); err != nil {
+		return err
+	}
+	return m.mountOthers()
 }
 
 // set changes the state and keeps it.
@@ -225,6 +228,9 @@ func (m *monitor) remove() error {
 	// What is mounted there is not to be removed, and would be.
 	if err := unix.Unmount(filepath.Join(m.o.Run, control.Rootfs), unix.MNT_DETACH); err != nil {
 		return errdef.Errorf(errdef.Internal, "monitor: unmount the root: %w", err)
+	}
+	if err := m.unmountOthers(); err != nil {
+		return err
 	}
 	if len(m.o.Devices) > 0 {
 		if err := unix.Unmount(filepath.Join(m.o.Run, control.DevicesDir), unix.MNT_DETACH); err != nil {

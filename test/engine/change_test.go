@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
@@ -20,10 +19,10 @@ import (
 )
 
 // started makes and starts a container.
-func (e *engine) started(change func(*container.Request), args ...string) string {
+func (e *engine) started(change func(*option.Create), args ...string) string {
 	e.t.Helper()
 	id := e.create(change, args...)
-	if err := e.Start(context.Background(), id, nil); err != nil {
+	if err := e.Start(context.Background(), id); err != nil {
 		e.t.Fatal(err)
 	}
 	return id
@@ -33,8 +32,8 @@ func (e *engine) started(change func(*container.Request), args ...string) string
 func TestRename(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	named := func(name string, rm bool) func(*container.Request) {
-		return func(q *container.Request) { q.Name, q.Host.AutoRemove = name, rm }
+	named := func(name string, rm bool) func(*option.Create) {
+		return func(q *option.Create) { q.Name, q.Host.AutoRemove = name, rm }
 	}
 	id := e.started(named("one", true), "sleep", "1000")
 	other := e.create(named("other", false), "true")
@@ -55,7 +54,7 @@ func TestRename(t *testing.T) {
 	if err := e.Rename(ctx, other, "one"); err != nil { // which is free
 		t.Error(err)
 	}
-	if err := e.Kill(ctx, "two", syscall.SIGKILL); err != nil {
+	if err := e.Kill(ctx, "two", "KILL"); err != nil {
 		t.Fatal(err)
 	}
 	e.until("removed", func() bool { _, err := e.Get(id); return errdef.Is(err, errdef.NotFound) })
@@ -78,7 +77,7 @@ func TestRename(t *testing.T) {
 // TestRenameKilled: a claim that a killed rename has left is nobody's: the container has its old name, and the new one can be had.
 func TestRenameKilled(t *testing.T) {
 	e := newEngine(t)
-	id := e.create(func(q *container.Request) { q.Name = "one" }, "true")
+	id := e.create(func(q *option.Create) { q.Name = "one" }, "true")
 	claim := filepath.Join(e.dir, "root", "names", "two")
 	dead := func() {
 		if err := os.WriteFile(claim, []byte(id+" 4194304\n"), 0o600); err != nil { // no process has that number
@@ -96,7 +95,7 @@ func TestRenameKilled(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	dead()
-	e.create(func(q *container.Request) { q.Name = "two" }, "true")
+	e.create(func(q *option.Create) { q.Name = "two" }, "true")
 	if c, err := e.Get("one"); err != nil || c.ID != id {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -112,7 +111,7 @@ func TestUpdate(t *testing.T) {
 		}
 		return "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max"
 	}()
-	id := e.started(func(q *container.Request) { q.Host.Memory = 64 << 20 }, "sh", "-c", limit+"; while ! test -e /tmp/go; do sleep 0.02; done; "+limit)
+	id := e.started(func(q *option.Create) { q.Host.Memory = 64 << 20 }, "sh", "-c", limit+"; while ! test -e /tmp/go; do sleep 0.02; done; "+limit)
 	e.until("the first look", func() bool {
 		b, err := os.ReadFile(e.LogPath(id))
 		return err == nil && strings.Count(string(b), "\n") == 2
@@ -141,14 +140,14 @@ func TestUpdate(t *testing.T) {
 	if err := os.WriteFile("/proc/"+strconv.Itoa(c.State.PID)+"/root/tmp/go", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := e.Wait(ctx, id); code != 0 || err != nil {
+	if code, err := e.exit(id); code != 0 || err != nil {
 		t.Errorf("%d, %v", code, err)
 	}
 	text, _ := logged(t, e.LogPath(id))
 	if got := strings.Fields(text); len(got) != 4 || got[0] != strconv.Itoa(64<<20) || got[2] != strconv.Itoa(96<<20) || got[1] == "77" || got[3] != "77" {
 		t.Errorf("%q", got)
 	}
-	if err := e.Start(ctx, id, nil); err != nil { // with the new limits from the start
+	if err := e.Start(ctx, id); err != nil { // with the new limits from the start
 		t.Fatal(err)
 	}
 	e.until("the next run", func() bool { text, _ = logged(t, e.LogPath(id)); return strings.Count(text, "\n") >= 6 })
@@ -178,7 +177,7 @@ func TestUpdate(t *testing.T) {
 func TestStats(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	id := e.started(func(q *container.Request) { q.Name, q.Host.Memory = "busy", 64<<20 }, "sh", "-c", "while :; do :; done")
+	id := e.started(func(q *option.Create) { q.Name, q.Host.Memory = "busy", 64<<20 }, "sh", "-c", "while :; do :; done")
 	var got []api.StatsResponse
 	keep := func(r api.StatsResponse) error { got = append(got, r); return nil }
 	if err := e.Stats(ctx, id, false, false, keep); err != nil || len(got) != 1 {
@@ -197,7 +196,7 @@ func TestStats(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- e.Stats(ctx, id, true, false, keep) }()
 	time.Sleep(1500 * time.Millisecond)
-	if err := e.Kill(ctx, id, syscall.SIGKILL); err != nil {
+	if err := e.Kill(ctx, id, "KILL"); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -263,10 +262,10 @@ func TestTop(t *testing.T) {
 	if _, err := e.Top(ctx, id, "aux"); !errdef.Is(err, errdef.Unsupported) {
 		t.Errorf("%v", err)
 	}
-	if err := e.Kill(ctx, id, syscall.SIGKILL); err != nil {
+	if err := e.Kill(ctx, id, "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Wait(ctx, id); err != nil {
+	if _, err := e.exit(id); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Top(ctx, id, ""); !errdef.Is(err, errdef.Conflict) {
@@ -278,8 +277,8 @@ func TestTop(t *testing.T) {
 func TestPrune(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	label := func(l string) func(*container.Request) {
-		return func(q *container.Request) { q.Config.Labels = map[string]string{"keep": l} }
+	label := func(l string) func(*option.Create) {
+		return func(q *option.Create) { q.Config.Labels = map[string]string{"keep": l} }
 	}
 	running := e.started(label("no"), "sleep", "1000")
 	kept := e.create(label("yes"), "true")

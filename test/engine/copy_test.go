@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	api "github.com/moby/moby/api/types/container"
@@ -97,7 +96,7 @@ func TestCopy(t *testing.T) {
 	if err := os.Mkdir(shared, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	id := e.create(func(q *container.Request) {
+	id := e.create(func(q *option.Create) {
 		q.Host.Binds = []string{shared + ":/data/shared", shared + ":/data/frozen:ro"}
 		q.Host.Tmpfs = map[string]string{"/data/mem": ""}
 	}, "sh", "-c", "while ! test -e /tmp/end; do sleep 0.02; done; stat -c '%u %a' /data/in/file /data/shared/one /data/mem/two; cat /etc/hosts")
@@ -112,14 +111,14 @@ func TestCopy(t *testing.T) {
 	for _, state := range []string{"created", "running", "ended"} {
 		switch state {
 		case "running":
-			if err := e.Start(ctx, id, nil); err != nil {
+			if err := e.Start(ctx, id); err != nil {
 				t.Fatal(err)
 			}
 		case "ended":
 			if err := e.PutArchive(ctx, id, "/tmp", pack(t, item{name: "end"}), option.Put{}); err != nil {
 				t.Fatal(err)
 			}
-			if code, err := e.Wait(ctx, id); code != 0 || err != nil {
+			if code, err := e.exit(id); code != 0 || err != nil {
 				t.Errorf("%d, %v", code, err)
 			}
 		}
@@ -165,7 +164,7 @@ func TestCopy(t *testing.T) {
 func TestCopyPaths(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	id := e.create(func(q *container.Request) { q.Config.User = "5:6" }, "true")
+	id := e.create(func(q *option.Create) { q.Config.User = "5:6" }, "true")
 	e.put(id, "/data", item{name: "dir/", kind: tar.TypeDir}, item{name: "dir/f", data: "x"}, item{name: "to", data: "dir", kind: tar.TypeSymlink}, item{name: "abs", data: "/data/to", kind: tar.TypeSymlink},
 		item{name: "out", data: "../../../../../../etc", kind: tar.TypeSymlink}, item{name: "loop", data: "loop", kind: tar.TypeSymlink}, item{name: "pipe", kind: tar.TypeFifo})
 	for path, want := range map[string]string{
@@ -224,7 +223,7 @@ func TestCopyPaths(t *testing.T) {
 	if got := actions(e.events(nil)); !strings.Contains(got, "extract-to-dir") || !strings.Contains(got, "archive-path") {
 		t.Error(got)
 	}
-	frozen := e.create(func(q *container.Request) { q.Host.ReadonlyRootfs = true }, "true")
+	frozen := e.create(func(q *option.Create) { q.Host.ReadonlyRootfs = true }, "true")
 	if err := e.PutArchive(ctx, frozen, "/data", pack(t, item{name: "x"}), option.Put{}); !errdef.Is(err, errdef.Denied) {
 		t.Errorf("into a read-only root: %v", err)
 	}
@@ -245,10 +244,10 @@ func TestCopyMounts(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(shared, "keep"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	id := e.create(func(q *container.Request) { q.Host.Binds = []string{shared + ":/data/up/shared"} }, "sleep", "1000")
+	id := e.create(func(q *option.Create) { q.Host.Binds = []string{shared + ":/data/up/shared"} }, "sleep", "1000")
 	for _, state := range []string{"created", "running"} {
 		if state == "running" {
-			if err := e.Start(ctx, id, nil); err != nil {
+			if err := e.Start(ctx, id); err != nil {
 				t.Fatal(err)
 			}
 		}

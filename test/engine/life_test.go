@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
@@ -25,27 +25,27 @@ func TestRun(t *testing.T) {
 	if r := e.run(nil, "a\nb\n", "sort", "-r"); r != (result{"b\na\n", "", 0}) {
 		t.Errorf("%+v", r)
 	}
-	r := e.run(func(q *container.Request) { q.Config.Env, q.Config.Hostname = []string{"A=b"}, "box" }, "", "sh", "-c", "echo $A $IMAGE $HOME; hostname; cat /etc/hostname; id -u; grep NoNewPrivs /proc/self/status")
+	r := e.run(func(q *option.Create) { q.Config.Env, q.Config.Hostname = []string{"A=b"}, "box" }, "", "sh", "-c", "echo $A $IMAGE $HOME; hostname; cat /etc/hostname; id -u; grep NoNewPrivs /proc/self/status")
 	if r.out != "b yes /root\nbox\nbox\n0\nNoNewPrivs:\t1\n" || r.code != 0 {
 		t.Errorf("%+v", r)
 	}
-	if r := e.run(func(q *container.Request) { q.Config.User = "www" }, "", "sh", "-c", "id -u; echo $HOME"); r.out != "33\n/data\n" {
+	if r := e.run(func(q *option.Create) { q.Config.User = "www" }, "", "sh", "-c", "id -u; echo $HOME"); r.out != "33\n/data\n" {
 		t.Errorf("%+v", r)
 	}
 	id := e.create(nil, "sleep", "1000")
-	if err := e.Start(context.Background(), id, nil); err != nil {
+	if err := e.Start(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Kill(context.Background(), id, syscall.SIGKILL); err != nil {
+	if err := e.Kill(context.Background(), id, "KILL"); err != nil {
 		t.Error(err)
 	}
-	if code, err := e.Wait(context.Background(), id); code != 137 || err != nil {
+	if code, err := e.exit(id); code != 137 || err != nil {
 		t.Errorf("killed: %d, %v", code, err)
 	}
 	if r := e.run(nil, "", "sh", "-c", "seq 1 100000 | wc -l; seq 1 20000"); !strings.HasPrefix(r.out, "100000\n1\n") || !strings.HasSuffix(r.out, "\n20000\n") {
 		t.Errorf("%d bytes of output", len(r.out))
 	}
-	if r := e.run(func(q *container.Request) { q.Config.Tty = true }, "", "sh", "-c", "test -t 1 && echo terminal"); r.out != "terminal\r\n" {
+	if r := e.run(func(q *option.Create) { q.Config.Tty = true }, "", "sh", "-c", "test -t 1 && echo terminal"); r.out != "terminal\r\n" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -56,10 +56,10 @@ func TestWritable(t *testing.T) {
 	ctx := context.Background()
 	id := e.create(nil, "sh", "-c", "echo x >>/data/file; cat /data/file | wc -l")
 	for range 2 {
-		if err := e.Start(ctx, id, nil); err != nil {
+		if err := e.Start(ctx, id); err != nil {
 			t.Fatal(err)
 		}
-		if code, err := e.Wait(ctx, id); code != 0 || err != nil {
+		if code, err := e.exit(id); code != 0 || err != nil {
 			t.Fatalf("%d, %v", code, err)
 		}
 	}
@@ -78,19 +78,19 @@ func TestStop(t *testing.T) {
 	ctx := context.Background()
 	second := time.Second
 	polite := e.create(nil, "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
-	rude := e.create(func(q *container.Request) { q.Host.RestartPolicy.Name = "always" }, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+	rude := e.create(func(q *option.Create) { q.Host.RestartPolicy.Name = "always" }, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
 	for id, want := range map[string]int{polite: 3, rude: 137} {
-		if err := e.Start(ctx, id, nil); err != nil {
+		if err := e.Start(ctx, id); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(200 * time.Millisecond)
 		if c, err := e.Get(id); err != nil || !c.Alive || c.State.Phase != control.Running || c.State.PID == 0 {
 			t.Fatalf("%+v, %v", c, err)
 		}
-		if err := e.Remove(ctx, id, container.RemoveOptions{}); !errdef.Is(err, errdef.Conflict) {
+		if err := e.Remove(ctx, id, option.Remove{}); !errdef.Is(err, errdef.Conflict) {
 			t.Errorf("removed while it runs: %v", err)
 		}
-		if err := e.Stop(ctx, id, &second); err != nil {
+		if err := e.Stop(ctx, id, option.Stop{Timeout: &second}); err != nil {
 			t.Error(err)
 		}
 		if c, err := e.Get(id); err != nil || c.State.Phase != control.Exited || c.State.ExitCode != want || !c.State.ByHand {
@@ -103,19 +103,19 @@ func TestStop(t *testing.T) {
 func TestRestart(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	id := e.create(func(q *container.Request) {
+	id := e.create(func(q *option.Create) {
 		q.Host.RestartPolicy = api.RestartPolicy{Name: "on-failure", MaximumRetryCount: 2}
 	}, "sh", "-c", "echo run >>/data/runs; exit 4")
-	if err := e.Start(ctx, id, nil); err != nil {
+	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := e.Wait(ctx, id); code != 4 || err != nil {
+	if code, err := e.exit(id); code != 4 || err != nil { // of the run that was under way
 		t.Errorf("%d, %v", code, err)
 	}
-	c, err := e.Get(id)
-	if err != nil || c.State.Restarts != 2 {
-		t.Errorf("%+v, %v", c, err)
-	}
+	e.until("the end of the last run", func() bool {
+		c, err := e.Get(id)
+		return err == nil && c.State.Restarts == 2 && c.State.Phase == control.Exited && c.State.ExitCode == 4
+	})
 	b, err := os.ReadFile(filepath.Join(e.dir, "root", "containers", id, "fs", "upper", "data", "runs"))
 	if err != nil || strings.Count(string(b), "run") != 3 {
 		t.Errorf("%q, %v", b, err)
@@ -135,7 +135,7 @@ func TestFailures(t *testing.T) {
 		{[]string{"/etc/passwd"}, 126, "/etc/passwd"},
 	} {
 		id := e.create(nil, test.args...)
-		err := e.Start(ctx, id, nil)
+		err := e.Start(ctx, id)
 		if err == nil || !strings.Contains(err.Error(), test.text) {
 			t.Errorf("%v: %v", test.args, err)
 		}
@@ -143,19 +143,19 @@ func TestFailures(t *testing.T) {
 		if err != nil || c.State.ExitCode != test.code || c.Alive {
 			t.Errorf("%v: %+v, %v", test.args, c, err)
 		}
-		if err := e.Remove(ctx, id, container.RemoveOptions{}); err != nil {
+		if err := e.Remove(ctx, id, option.Remove{}); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := e.Create(ctx, container.Request{Image: e.image, Name: "no name"}); !errdef.Is(err, errdef.Invalid) {
+	if _, err := e.Create(ctx, option.Create{Name: "no name", Config: api.Config{Image: "busybox"}}); !errdef.Is(err, errdef.Invalid) {
 		t.Errorf("%v", err)
 	}
-	name := func(q *container.Request) { q.Name = "web" }
+	name := func(q *option.Create) { q.Name = "web" }
 	id := e.create(name, "true")
-	if _, err := e.Create(ctx, container.Request{Image: e.image, Name: "web"}); !errdef.Is(err, errdef.Exists) || errdef.Hint(err) == "" {
+	if _, err := e.Create(ctx, option.Create{Name: "web", Config: api.Config{Image: "busybox"}}); !errdef.Is(err, errdef.Exists) || errdef.Hint(err) == "" {
 		t.Errorf("a name twice: %v", err)
 	}
-	if err := e.Remove(ctx, "web", container.RemoveOptions{}); err != nil {
+	if err := e.Remove(ctx, "web", option.Remove{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := e.Get(id); !errdef.Is(err, errdef.NotFound) {
@@ -169,7 +169,7 @@ func TestMonitorKilled(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
 	id := e.create(nil, "sleep", "1000")
-	if err := e.Start(ctx, id, nil); err != nil {
+	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	c, err := e.Get(id)
@@ -191,7 +191,7 @@ func TestMonitorKilled(t *testing.T) {
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.State.PID)); err == nil && !strings.Contains(string(b), ") Z ") { // a zombie is nobody's child here
 		t.Errorf("the program still runs: %s", b)
 	}
-	if err := e.Start(ctx, id, nil); err != nil {
+	if err := e.Start(ctx, id); err != nil {
 		t.Errorf("it does not start again: %v", err)
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 )
 
-func logging(driver string, options ...string) func(*container.Request) {
-	return func(q *container.Request) {
+func logging(driver string, options ...string) func(*option.Create) {
+	return func(q *option.Create) {
 		q.Host.LogConfig = api.LogConfig{Type: driver, Config: map[string]string{}}
 		for _, o := range options {
 			name, value, _ := strings.Cut(o, "=")
@@ -74,20 +74,20 @@ func TestLogOptions(t *testing.T) {
 		{"syslog", "labels=a", "log-opt labels", errdef.Unsupported},
 		{"none", "max-size=1m", "log-opt max-size", errdef.Invalid},
 	} {
-		q := container.Request{Image: e.image, Config: api.Config{Cmd: []string{"true"}}}
+		q := option.Create{Config: api.Config{Image: "busybox", Cmd: []string{"true"}}}
 		logging(test.driver, strings.Fields(test.option)...)(&q)
 		if _, err := e.Create(ctx, q); !errdef.Is(err, test.kind) || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%s %s: %v", test.driver, test.option, err)
 		}
 	}
-	for driver, change := range map[string]func(*container.Request){
+	for driver, change := range map[string]func(*option.Create){
 		"syslog": logging("syslog", "syslog-address=tcp://127.0.0.1:1"), "journald": logging("journald"),
 	} {
 		if _, err := os.Stat("/run/systemd/journal/socket"); driver == "journald" && err == nil {
 			continue // this machine has one
 		}
 		id := e.create(change, "true")
-		if err := e.Start(ctx, id, nil); !errdef.Is(err, errdef.Unavailable) || !strings.Contains(err.Error(), "log driver "+driver) || errdef.Hint(err) == "" {
+		if err := e.Start(ctx, id); !errdef.Is(err, errdef.Unavailable) || !strings.Contains(err.Error(), "log driver "+driver) || errdef.Hint(err) == "" {
 			t.Errorf("%s: %v", driver, err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestLogOptions(t *testing.T) {
 // TestLogs: labels, variables and the tag with each line; nothing with the driver none; binary output as text, output without an end of line.
 func TestLogs(t *testing.T) {
 	e := newEngine(t)
-	id := e.create(func(q *container.Request) {
+	id := e.create(func(q *option.Create) {
 		logging("json-file", "labels=tier,absent", "env-regex=^AP", "tag={{.Name}}/{{.ImageName}}")(q)
 		q.Name, q.Config.Labels, q.Config.Env = "web", map[string]string{"tier": "front", "other": "x"}, []string{"APP=shop", "NO=x"}
 	}, "sh", "-c", `echo -e 'bin\0\xff\x1b[31m'; echo -n end`)
@@ -124,10 +124,10 @@ func TestLogs(t *testing.T) {
 // finish starts a container and waits for its end.
 func (e *engine) finish(id string) {
 	e.t.Helper()
-	if err := e.Start(context.Background(), id, nil); err != nil {
+	if err := e.Start(context.Background(), id); err != nil {
 		e.t.Fatal(err)
 	}
-	if code, err := e.Wait(context.Background(), id); code != 0 || err != nil {
+	if code, err := e.exit(id); code != 0 || err != nil {
 		e.t.Errorf("%d, %v", code, err)
 	}
 }
@@ -140,12 +140,12 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		list, err := e.List()
+		list, err := e.List(context.Background(), option.List{All: true})
 		if err != nil {
 			t.Error(err)
 		}
 		for _, c := range list {
-			if err := e.Remove(context.Background(), c.ID, container.RemoveOptions{Force: true}); err != nil {
+			if err := e.Remove(context.Background(), c.ID, option.Remove{Force: true}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -153,11 +153,11 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	id := e.create(func(q *container.Request) { q.Config.Tty = false }, "sh", "-c", "seq 1 100000; exit 5")
-	if err := e.Start(context.Background(), id, nil); err != nil {
+	id := e.create(func(q *option.Create) { q.Config.Tty = false }, "sh", "-c", "seq 1 100000; exit 5")
+	if err := e.Start(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := e.Wait(context.Background(), id); code != 5 || err != nil {
+	if code, err := e.exit(id); code != 5 || err != nil {
 		t.Errorf("%d, %v", code, err)
 	}
 	if c, err := e.Get(id); err != nil || c.State.Phase != control.Exited || c.State.ExitCode != 5 || c.State.Error != "" {

@@ -5,17 +5,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
-	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/test/built"
 	api "github.com/moby/moby/api/types/container"
 )
@@ -65,12 +63,11 @@ func runAll(m *testing.M) int {
 // An engine is one with an image.
 type engine struct {
 	*container.Service
-	t     *testing.T
-	image *image.Image
-	dir   string
+	t   *testing.T
+	dir string
 }
 
-// start makes an engine in directories of its own, with the image busybox.
+// newEngine makes an engine in directories of its own, with the image busybox.
 func newEngine(t *testing.T) *engine {
 	t.Helper()
 	dir, err := os.MkdirTemp(work, "e-")
@@ -84,7 +81,7 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := images.Import(context.Background(), busybox(t), "busybox", image.ImportOptions{Changes: []string{`CMD ["sh"]`, "ENV IMAGE=yes"}})
+	_, err = images.Import(context.Background(), busybox(t), "busybox", image.ImportOptions{Changes: []string{`CMD ["sh"]`, "ENV IMAGE=yes"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +91,14 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{s, t, img, dir}
+	e := &engine{s, t, dir}
 	t.Cleanup(func() {
-		list, err := s.List()
+		list, err := s.List(context.Background(), option.List{All: true})
 		if err != nil {
 			t.Error(err)
 		}
 		for _, c := range list {
-			if err := s.Remove(context.Background(), c.ID, container.RemoveOptions{Force: true}); err != nil {
+			if err := s.Remove(context.Background(), c.ID, option.Remove{Force: true}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -153,9 +150,9 @@ func busybox(t *testing.T) *bytes.Buffer {
 }
 
 // create makes a container of the image.
-func (e *engine) create(change func(*container.Request), args ...string) string {
+func (e *engine) create(change func(*option.Create), args ...string) string {
 	e.t.Helper()
-	q := container.Request{Image: e.image, Ref: "busybox", Config: api.Config{Cmd: args}}
+	q := option.Create{Config: api.Config{Image: "busybox", Cmd: args}}
 	if change != nil {
 		change(&q)
 	}
@@ -173,54 +170,60 @@ type result struct {
 }
 
 // run runs a container to its end, as `run` in the foreground does.
-func (e *engine) run(change func(*container.Request), stdin string, args ...string) result {
+func (e *engine) run(change func(*option.Create), stdin string, args ...string) result {
 	e.t.Helper()
-	id := e.create(func(q *container.Request) {
+	id := e.create(func(q *option.Create) {
 		q.Config.OpenStdin, q.Config.StdinOnce = stdin != "", stdin != ""
 		if change != nil {
 			change(q)
 		}
 	}, args...)
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
-	conn, err := net.FileConn(ours)
-	_ = ours.Close()
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	defer conn.Close()
 	var r result
-	done := make(chan error, 1)
+	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		c, err := control.Ask(conn, control.Request{Op: "attach", Stdin: stdin != ""})
-		if err != nil {
-			done <- err
-			return
-		}
-		if stdin != "" {
-			go func() {
-				_, _ = conn.Write([]byte(stdin))
-				_ = conn.(*net.UnixConn).CloseWrite()
-			}()
-		}
 		var out, problems bytes.Buffer
-		err = c.Copy(&out, &problems)
+		o := option.Attach{Stream: true, Stdin: stdin != "", Stdout: true, Stderr: true}
+		err := e.Attach(context.Background(), id, o, func(bool) (option.Streams, error) {
+			close(ready)
+			return option.Streams{In: strings.NewReader(stdin), Out: &out, Err: &problems}, nil
+		})
 		r.out, r.problems = out.String(), problems.String()
 		done <- err
 	}()
-	err = e.Start(context.Background(), id, theirs)
-	_ = theirs.Close()
-	if err != nil {
+	select {
+	case <-ready: // nothing that the program prints is missed
+	case err := <-done:
+		e.t.Fatalf("attach: %v", err)
+	}
+	if err := e.Start(context.Background(), id); err != nil {
 		e.t.Fatalf("start: %v", err)
 	}
-	if r.code, err = e.Wait(context.Background(), id); err != nil {
+	code, err := e.exit(id)
+	if err != nil {
 		e.t.Fatal(err)
 	}
 	if err := <-done; err != nil {
 		e.t.Error(err)
 	}
+	r.code = code
 	return r
+}
+
+// exit waits for the end of a container, if it runs, and returns its exit code.
+func (e *engine) exit(id string) (int, error) {
+	r, err := e.Wait(context.Background(), id, api.WaitConditionNotRunning, func() {})
+	return int(r.StatusCode), err
+}
+
+// health is what the checks of a container have found.
+func (e *engine) health(id string) *api.Health {
+	e.t.Helper()
+	r, err := e.Inspect(context.Background(), id, false)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if r.State.Health == nil {
+		return &api.Health{}
+	}
+	return r.State.Health
 }

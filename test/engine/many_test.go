@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
+	api "github.com/moby/moby/api/types/container"
 )
 
 // TestMany: containers that are made, run and removed four at a time do not get into each other's way, and each has ids of its own.
@@ -27,34 +28,39 @@ func TestMany(t *testing.T) {
 		free <- struct{}{}
 		all.Go(func() {
 			defer func() { <-free }()
-			r, err := e.Create(ctx, container.Request{Image: e.image, Name: fmt.Sprintf("many-%d", i), Ref: "busybox"})
+			r, err := e.Create(ctx, option.Create{Name: fmt.Sprintf("many-%d", i), Config: api.Config{Image: "busybox"}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c, err := e.Get(r.ID)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			mu.Lock()
-			if other := ranges[r.Range]; other != "" {
-				t.Errorf("%s and %s have the same ids", r.Name, other)
+			if other := ranges[c.Range]; other != "" {
+				t.Errorf("%s and %s have the same ids", c.Name, other)
 			}
-			ranges[r.Range] = r.Name
+			ranges[c.Range] = c.Name
 			mu.Unlock()
-			if err := e.Start(ctx, r.ID, nil); err != nil {
+			if err := e.Start(ctx, r.ID); err != nil {
 				t.Error(err)
 				return
 			}
-			if code, err := e.Wait(ctx, r.ID); code != 0 || err != nil {
+			if code, err := e.exit(r.ID); code != 0 || err != nil {
 				t.Errorf("%d, %v", code, err)
 			}
 		})
 	}
 	all.Wait()
-	list, err := e.List()
+	list, err := e.List(context.Background(), option.List{All: true})
 	if err != nil || len(list) != 24 {
 		t.Errorf("%d containers, %v", len(list), err)
 	}
 	for _, c := range list {
 		all.Go(func() {
-			if err := e.Remove(ctx, c.ID, container.RemoveOptions{}); err != nil {
+			if err := e.Remove(ctx, c.ID, option.Remove{}); err != nil {
 				t.Error(err)
 			}
 		})

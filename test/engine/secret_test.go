@@ -36,12 +36,12 @@ func (e *engine) inMemory() string {
 		e.t.Fatal(err)
 	}
 	e.t.Cleanup(func() {
-		list, err := s.List()
+		list, err := s.List(context.Background(), option.List{All: true})
 		if err != nil {
 			e.t.Error(err)
 		}
 		for _, c := range list {
-			if err := s.Remove(context.Background(), c.ID, container.RemoveOptions{Force: true}); err != nil {
+			if err := s.Remove(context.Background(), c.ID, option.Remove{Force: true}); err != nil {
 				e.t.Error(err)
 			}
 		}
@@ -65,7 +65,7 @@ func TestSecrets(t *testing.T) {
 	ctx := context.Background()
 	run := e.inMemory()
 	const word = "xyzzy-7351"
-	ask := func(q *container.Request) {
+	ask := func(q *option.Create) {
 		q.Host.Tmpfs = map[string]string{"/run": ""}
 		q.Secrets = []option.Secret{
 			{Name: "key", Data: []byte(word)},
@@ -125,13 +125,16 @@ func TestSecrets(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(run, "secrets")); err != nil { // as after a start of the machine
 		t.Fatal(err)
 	}
-	if err := e.Start(ctx, id, nil); !errdef.Is(err, errdef.NotFound) || !strings.Contains(err.Error(), `secret "key"`) || errdef.Hint(err) == "" {
+	if err := e.Start(ctx, id); !errdef.Is(err, errdef.NotFound) || !strings.Contains(err.Error(), `secret "key"`) || errdef.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
-	if r := e.run(func(q *container.Request) { ask(q); q.Host.AutoRemove = true }, "", "sh", "-c", script); r.out != want {
+	if r := e.run(func(q *option.Create) { ask(q); q.Host.AutoRemove = true }, "", "sh", "-c", script); r.out != want {
 		t.Errorf("%q", r.out)
 	}
-	e.until("removed", func() bool { l, err := e.List(); return err == nil && len(l) == 1 })
+	e.until("removed", func() bool {
+		l, err := e.List(context.Background(), option.List{All: true})
+		return err == nil && len(l) == 1
+	})
 }
 
 // TestSecretsRefused: what cannot be a secret, and a run directory that is on a disk.
@@ -157,16 +160,16 @@ func TestSecretsRefused(t *testing.T) {
 		{{Name: "a", Target: "b"}, {Name: "c", Target: "b/c"}},
 		make([]option.Secret, 300),
 	} {
-		q := container.Request{Image: e.image, Config: api.Config{Cmd: []string{"true"}}, Host: api.HostConfig{Tmpfs: map[string]string{"/data": ""}}, Secrets: bad}
+		q := option.Create{Config: api.Config{Image: "busybox", Cmd: []string{"true"}}, Host: api.HostConfig{Tmpfs: map[string]string{"/data": ""}}, Secrets: bad}
 		if r, err := e.Create(context.Background(), q); !errdef.Is(err, errdef.Invalid) {
 			t.Errorf("%+v: %v, %v", bad[:min(len(bad), 2)], r, err)
 		}
 	}
-	e.create(func(q *container.Request) { q.Secrets = []option.Secret{{Name: "a"}} }, "true")
+	e.create(func(q *option.Create) { q.Secrets = []option.Secret{{Name: "a"}} }, "true")
 	if isMemory(t, e.dir) {
 		t.Skip("the work directory is in memory")
 	}
-	q := container.Request{Image: e.image, Config: api.Config{Cmd: []string{"true"}}, Secrets: []option.Secret{{Name: "a"}}}
+	q := option.Create{Config: api.Config{Image: "busybox", Cmd: []string{"true"}}, Secrets: []option.Secret{{Name: "a"}}}
 	if _, err := disk.Create(context.Background(), q); !errdef.Is(err, errdef.Unsupported) || errdef.Hint(err) == "" {
 		t.Errorf("on a disk: %v", err)
 	}

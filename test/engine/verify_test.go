@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/verify"
 	api "github.com/moby/moby/api/types/container"
@@ -147,8 +146,8 @@ func TestVerifyLiving(t *testing.T) {
 func TestVerifyUpdated(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	id := e.create(func(q *container.Request) { q.Host.Memory, q.Host.MemorySwap = 64<<20, 64<<20 }, "sleep", "1000")
-	if err := e.Start(ctx, id, nil); err != nil {
+	id := e.create(func(q *option.Create) { q.Host.Memory, q.Host.MemorySwap = 64<<20, 64<<20 }, "sleep", "1000")
+	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Update(ctx, id, api.UpdateConfig{Resources: api.Resources{Memory: 100 << 20, MemorySwap: 200 << 20}}); err != nil {
@@ -171,11 +170,11 @@ func TestVerifySecrets(t *testing.T) {
 	e := newEngine(t)
 	e.inMemory()
 	ctx := context.Background()
-	q := container.Request{
-		Image: e.image, Ref: "busybox", Config: api.Config{Cmd: []string{"sleep", "1000"}},
+	q := option.Create{
+		Config:  api.Config{Image: "busybox", Cmd: []string{"sleep", "1000"}},
 		Secrets: []option.Secret{{Name: "a", Data: []byte("hidden-1")}, {Name: "b", Target: "/etc/b", Data: []byte("hidden-2")}, {Name: "c", Env: true, Target: "C", Data: []byte("hidden-3")}},
 	}
-	ahead, err := e.ExplainRequest(ctx, q)
+	ahead, err := e.ExplainCreate(ctx, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +182,7 @@ func TestVerifySecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Start(ctx, made.ID, nil); err != nil {
+	if err := e.Start(ctx, made.ID); err != nil {
 		t.Fatal(err)
 	}
 	r, err := e.Verify(ctx, made.ID)

@@ -34,7 +34,8 @@ var dockersLines = []string{
 	"-v /a:/b img", "-v /a:/b:ro,Z img", "-v vol:/c:nocopy img", "-v /data img", "-v ./rel:/x img", "--volumes-from web --volumes-from db:ro img",
 	"--tmpfs /run img", "--tmpfs /run:size=1m,mode=1777 img", "--mount type=bind,src=/a,dst=/b img", "--mount type=bind,src=/a,dst=/b,readonly img",
 	"--mount type=bind,source=/a,target=/b,ro=true,bind-propagation=rslave img", "--mount type=bind,src=/a,dst=/b,bind-recursive=disabled img",
-	"--mount type=bind,src=/a,dst=/b,ro,bind-recursive=writable img", "--mount type=bind,src=./rel,dst=/b img", "--mount source=v,target=/b img",
+	"--mount type=bind,src=/a,dst=/b,ro,bind-recursive=writable img", "--mount type=bind,src=./rel,dst=/b img", "--mount type=bind,src=/a,dst=/b,ro,bind-recursive=readonly,bind-propagation=rprivate img",
+	"--mount type=image,src=busybox,dst=/b,image-subpath=bin img", "--mount source=v,target=/b img",
 	"--mount type=volume,src=v,dst=/b,volume-nocopy,volume-label=a=b,volume-opt=type=nfs,volume-driver=local img", "--mount type=volume,src=v,dst=/b,volume-subpath=x img",
 	"--mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770 img", "-m 64m img", "-m 1g --memory-swap 2g img", "-m 1g --memory-swap=-1 img",
 	"-m 64m --memory-reservation 32m img", "--memory-swappiness 30 img", "--memory-swappiness 0 img", "--cpus 1.5 img", "--cpus .25 img", "-c 512 img",
@@ -51,7 +52,7 @@ var dockersLines = []string{
 // dockersWrong are lines that both refuse.
 var dockersWrong = []string{
 	"--cpus x img", "-m lots img", "--device a:b:c:d img", "--device /dev/a:/dev/b:x img", "--device dev img", "--mount type=bind,sauce=/a,dst=/b img",
-	"--mount type=volume,dst=/b,tmpfs-size=1m img", "--ulimit nofile=a img", "--restart on-failure:x img", "--restart :1 img",
+	"--mount type=volume,dst=/b,tmpfs-size=1m img", "--mount type=bind,src=/a,dst=/b,ro,bind-recursive=readonly img", "--ulimit nofile=a img", "--restart on-failure:x img", "--restart :1 img",
 	"--restart always --rm img", "--dns here img", "--add-host box img", "--add-host box:nowhere img", "--env-file /absent img", "--label-file /absent img",
 	"--security-opt seccomp=/absent img", "--security-opt seccomp= img", "--security-opt nonsense img", "--device-read-bps sda img", "--device-read-bps sda:1m img",
 	"--device-write-iops /dev/sda:x img", "--device-cgroup-rule nonsense img", "--attach nowhere img", "--memory-swappiness 101 img", "--health-interval=-1s img",

@@ -21,7 +21,7 @@ type Flags struct {
 
 	addHost, annotations, capAdd, capDrop, devices, deviceRules, dns, dnsOptions, dnsSearch   []string
 	env, envFile, expose, groupAdd, labels, labelFile, logOpts, mounts, securityOpt, sysctls  []string
-	tmpfs, ulimits, volumes, volumesFrom, allow, secrets                                      []string
+	tmpfs, ulimits, volumes, volumesFrom, allow, secrets, uidmap, gidmap                      []string
 	cgroupParent, cgroupns, domainname, entrypoint, hostname, ipc, level                      string
 	logDriver, network, pid, shmSize, stopSignal, timezone, umask, user, userns, uts, workdir string
 	healthCmd, healthOnFailure                                                                string
@@ -77,7 +77,9 @@ func (f *Flags) registerIsolation(s *pflag.FlagSet) {
 	s.BoolVar(&f.privileged, "privileged", false, "switch nearly all protections off")
 	s.BoolVar(&f.readOnly, "read-only", false, "the root file system cannot be written")
 	s.BoolVar(&f.readOnlyTmpfs, "read-only-tmpfs", false, "with --read-only: /run, /tmp and /var/tmp are empty and can be written")
-	s.StringVar(&f.userns, "userns", "", "user namespace: host, or a range of its own (the default)")
+	s.StringVar(&f.userns, "userns", "", "user namespace: a range of ids of its own (the default), auto[:size=], host, keep-id, container:NAME")
+	s.StringArrayVar(&f.uidmap, "uidmap", nil, "user ids: [+]INSIDE:HOST[:SIZE], where + changes the range of its own")
+	s.StringArrayVar(&f.gidmap, "gidmap", nil, "group ids, likewise; one of the two is for both")
 	s.StringVar(&f.pid, "pid", "", "pid namespace: host, container:NAME")
 	s.StringVar(&f.ipc, "ipc", "", "ipc namespace: none, private, shareable, host, container:NAME")
 	s.StringVar(&f.uts, "uts", "", "uts namespace: host")
@@ -89,9 +91,9 @@ func (f *Flags) registerIsolation(s *pflag.FlagSet) {
 	s.StringArrayVar(&f.deviceRules, "device-cgroup-rule", nil, "rule for device nodes: c 13:* rwm")
 	s.StringArrayVar(&f.sysctls, "sysctl", nil, "kernel parameter of its own namespaces: NAME=VALUE")
 	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "[SOURCE:]DESTINATION[:OPTIONS]")
-	s.StringArrayVar(&f.mounts, "mount", nil, "type=bind|volume|tmpfs,source=,target=,...")
+	s.StringArrayVar(&f.mounts, "mount", nil, "type=bind|volume|tmpfs|image,source=,target=,...")
 	s.StringArrayVar(&f.secrets, "secret", nil, "a file below /run/secrets that no record has: NAME,src=FILE or NAME,env=VARIABLE")
-	s.StringArrayVar(&f.volumesFrom, "volumes-from", nil, "those of another container: NAME[:ro|rw]")
+	s.StringArrayVar(&f.volumesFrom, "volumes-from", nil, "those of another container: NAME[:ro|rw|z]")
 	s.StringArrayVar(&f.tmpfs, "tmpfs", nil, "DESTINATION[:OPTIONS]")
 }
 

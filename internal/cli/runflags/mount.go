@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -98,28 +99,43 @@ func (f *Flags) zone(q *Request) error {
 	return nil
 }
 
-// mount adds what a value of --mount says; Podman's type tmpfs without options is one of --tmpfs.
+// mount adds what a value of --mount says.
 func (f *Flags) mount(q *Request, text string) error {
-	m, err := parseMount(text)
+	m, more, err := parseMount(text)
 	if err != nil {
 		return err
 	}
 	q.Host.Mounts = append(q.Host.Mounts, m)
+	if len(more) > 0 {
+		if q.MountOptions == nil {
+			q.MountOptions = map[string][]string{}
+		}
+		q.MountOptions[m.Target] = more
+	}
 	return nil
 }
 
-// parseMount reads a value of --mount: fields of CSV, each KEY or KEY=VALUE.
-func parseMount(text string) (mount.Mount, error) {
-	m := mount.Mount{Type: mount.TypeVolume}
+// parseMount reads a value of --mount: fields of CSV, each KEY or KEY=VALUE. More are Podman's options that Docker has no field for, as -v has them.
+func parseMount(text string) (m mount.Mount, more []string, err error) {
+	m.Type = mount.TypeVolume
 	fields, err := csv.NewReader(strings.NewReader(strings.TrimSpace(text))).Read()
 	if err != nil {
-		return m, bad("mount", text, "wants KEY=VALUE,...")
+		return m, nil, bad("mount", text, "wants KEY=VALUE,...")
 	}
+	sub := ""
 	for _, field := range fields {
 		key, value, given := strings.Cut(field, "=")
-		key = strings.ToLower(key)
-		err := error(nil)
-		switch {
+		option, known, err := podmans(key, value, given)
+		if known && err == nil {
+			if option != "" {
+				more = append(more, option)
+			}
+			continue
+		}
+		switch key = strings.ToLower(key); {
+		case err != nil:
+		case key == "subpath" && given:
+			sub = value
 		case given && value == "":
 			err = errdef.Errorf(errdef.Invalid, "invalid value for '%s': value is empty", key)
 		case strings.TrimSpace(key) != key || strings.TrimSpace(value) != value:
@@ -134,13 +150,57 @@ func parseMount(text string) (mount.Mount, error) {
 			err = mountField(&m, key, value, given)
 		}
 		if err != nil {
-			return m, bad("mount", text, err.Error())
+			return m, nil, bad("mount", text, err.Error())
 		}
 	}
-	if err := mixed(&m); err != nil {
-		return m, bad("mount", text, err.Error())
+	switch {
+	case sub != "" && m.Type == mount.TypeImage:
+		m.ImageOptions = &mount.ImageOptions{Subpath: sub}
+	case sub != "" && m.Type == mount.TypeVolume:
+		if m.VolumeOptions == nil {
+			m.VolumeOptions = &mount.VolumeOptions{}
+		}
+		m.VolumeOptions.Subpath = sub
+	case sub != "":
+		return m, nil, bad("mount", text, "subpath is for volumes and images")
 	}
-	return m, nil
+	if m.Type == mount.TypeImage && !m.ReadOnly && slices.Contains(fields, "rw") || slices.Contains(fields, "rw=true") && m.Type == mount.TypeImage {
+		more = append(more, "rw")
+	}
+	if err := mixed(&m); err != nil {
+		return m, nil, bad("mount", text, err.Error())
+	}
+	return m, more, nil
+}
+
+// podmans reads a key that Docker's command does not know: what it is as an option of -v.
+func podmans(key, value string, given bool) (option string, known bool, err error) {
+	switch key {
+	case "U", "chown", "tmpcopyup", "notmpcopyup", "exec", "noexec", "dev", "nodev", "suid", "nosuid", "z", "Z":
+		on, err := truth(key, value, given)
+		if err != nil || !on {
+			return "", true, err
+		}
+		return strings.Replace(key, "chown", "U", 1), true, nil
+	case "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable":
+		return key, !given, nil
+	case "relabel":
+		switch value {
+		case "shared":
+			return "z", true, nil
+		case "private":
+			return "Z", true, nil
+		}
+		return "", true, errdef.Errorf(errdef.Invalid, "relabel wants shared or private")
+	case "idmap":
+		if given {
+			return "idmap=" + value, true, nil
+		}
+		return "idmap", true, nil
+	case "no-dereference", "glob":
+		return "", true, errdef.Errorf(errdef.Unsupported, "%s is not supported: name what is to be mounted", key)
+	}
+	return "", false, nil
 }
 
 // mixed refuses options of another type.
@@ -161,6 +221,9 @@ func mixed(m *mount.Mount) error {
 	}
 	if m.Target == "" {
 		return errdef.Errorf(errdef.Invalid, "target is required")
+	}
+	if b := m.BindOptions; b != nil && b.ReadOnlyForceRecursive && m.ReadOnly && b.Propagation != mount.PropagationRPrivate {
+		return errdef.Errorf(errdef.Invalid, "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction")
 	}
 	if b := m.BindOptions; b != nil && !m.ReadOnly && (b.ReadOnlyNonRecursive || b.ReadOnlyForceRecursive) {
 		return errdef.Errorf(errdef.Invalid, "option 'bind-recursive' with 'writable' or 'readonly' requires 'readonly' to be specified in conjunction")

@@ -11,7 +11,7 @@ type Refused struct {
 const (
 	networks  = "networks with names and addresses are not there yet"
 	published = "published ports come with networks, which are not there yet"
-	ranges    = "every container has a range of ids of its own, which no other has"
+	ranges    = "ranges are the engine's, and not those of a user in /etc/subuid"
 	windows   = "is Windows'"
 )
 
@@ -37,10 +37,8 @@ var refused = []Refused{
 	{Name: "io-maxiops", Why: windows},
 	{Name: "kernel-memory", Why: "the kernel has dropped it (cgroup v2, and v1 since 5.4)"},
 	{Name: "disable-content-trust", Why: "signatures are not verified yet, so there is nothing to switch off", Hint: "leave it away; digests are always verified", Boolean: true},
-	{Name: "uidmap", Why: ranges, Hint: "--userns host, or leave it away"},
-	{Name: "gidmap", Why: ranges, Hint: "--userns host, or leave it away"},
-	{Name: "subuidname", Why: ranges},
-	{Name: "subgidname", Why: ranges},
+	{Name: "subuidname", Why: ranges, Hint: "--uidmap says the ids"},
+	{Name: "subgidname", Why: ranges, Hint: "--gidmap says the ids"},
 	{Name: "cgroups", Why: "containers without a cgroup have no limits", Allow: "enabled"},
 	{Name: "pod", Why: "there are no pods"},
 	{Name: "rootfs", Why: "a directory that others can change is no image", Hint: "import it: tar -C DIR -c . | bulkhead import - NAME", Boolean: true, Allow: "false"},

@@ -22,7 +22,9 @@ type Request struct {
 	Config container.Config
 	Host   container.HostConfig
 
-	Secrets []Secret
+	Secrets        []Secret
+	UIDMap, GIDMap []string
+	MountOptions   map[string][]string // of --mount, by target: those that Docker has no field for
 }
 
 // A Body is what is sent to create a container: Docker's, and what Docker has no field for.
@@ -32,13 +34,17 @@ type Body struct {
 }
 
 // Extra is what Docker has no field for.
-type Extra struct{ Secrets []Secret }
+type Extra struct {
+	Secrets        []Secret            `json:",omitempty"`
+	UIDMap, GIDMap []string            `json:",omitempty"`
+	MountOptions   map[string][]string `json:",omitempty"`
+}
 
 // Body is what is sent.
 func (q *Request) Body() *Body {
 	b := &Body{CreateRequest: container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}}
-	if len(q.Secrets) > 0 {
-		b.Bulkhead = &Extra{q.Secrets}
+	if len(q.Secrets)+len(q.UIDMap)+len(q.GIDMap)+len(q.MountOptions) > 0 {
+		b.Bulkhead = &Extra{q.Secrets, q.UIDMap, q.GIDMap, q.MountOptions}
 	}
 	return b
 }
@@ -142,6 +148,9 @@ func (f *Flags) isolation(q *Request) error {
 	h := &q.Host
 	h.CapAdd, h.CapDrop, h.Privileged, h.ReadonlyRootfs = words(f.capAdd), words(f.capDrop), f.privileged, f.readOnly
 	h.UsernsMode, h.PidMode, h.IpcMode, h.UTSMode = container.UsernsMode(f.userns), container.PidMode(f.pid), container.IpcMode(f.ipc), container.UTSMode(f.uts)
+	if q.UIDMap, q.GIDMap = f.uidmap, f.gidmap; len(f.uidmap)+len(f.gidmap) > 0 && f.userns != "" {
+		return errdef.Errorf(errdef.Invalid, "--userns and --uidmap, --gidmap are mutually exclusive")
+	}
 	h.CgroupnsMode, h.NetworkMode = container.CgroupnsMode(f.cgroupns), container.NetworkMode(f.network)
 	for _, o := range f.securityOpt {
 		key, value, ok := strings.Cut(o, "=")

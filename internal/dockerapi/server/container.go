@@ -67,7 +67,14 @@ type createRequest struct {
 	Shell            command
 	HostConfig       *container.HostConfig
 	NetworkingConfig *network.NetworkingConfig
-	Bulkhead         *struct{ Secrets []option.Secret } // what Docker has no field for
+	Bulkhead         *extra
+}
+
+// extra is what Docker has no field for.
+type extra struct {
+	Secrets        []option.Secret
+	UIDMap, GIDMap []string
+	MountOptions   map[string][]string
 }
 
 // option returns what is asked for. Clients of Docker send a limit of no processes at all when they mean that they say nothing of it.
@@ -85,7 +92,7 @@ func (q *createRequest) option(ours bool) (option.Create, error) {
 		}
 	}
 	if q.Bulkhead != nil {
-		o.Secrets = q.Bulkhead.Secrets
+		o.Secrets, o.UIDMap, o.GIDMap, o.MountOptions = q.Bulkhead.Secrets, q.Bulkhead.UIDMap, q.Bulkhead.GIDMap, q.Bulkhead.MountOptions
 	}
 	if q.NetworkingConfig != nil {
 		o.Networking = *q.NetworkingConfig

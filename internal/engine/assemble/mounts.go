@@ -39,7 +39,8 @@ func (b *build) mounts() error {
 	}
 	for i := range b.r.Facts.Files {
 		if f := &b.r.Facts.Files[i]; !slices.ContainsFunc(b.r.Points, func(p Point) bool { return p.Destination == f.Destination }) {
-			s.Mounts = append(s.Mounts, b.idmapped(f, bindMount(f)))
+			m, _ := b.idmapped(f, bindMount(f)) // ours have no maps of their own
+			s.Mounts = append(s.Mounts, m)
 		}
 	}
 	for i := range b.r.Points {
@@ -126,6 +127,7 @@ func (b *build) point(p *Point) error {
 		if err := b.source(p); err != nil {
 			return err
 		}
+	case mount.TypeImage:
 	case mount.TypeVolume:
 		if p.Source == "" {
 			return errdef.Errorf(errdef.Internal, "the volume has no directory")
@@ -138,8 +140,9 @@ func (b *build) point(p *Point) error {
 	if p.Chown {
 		b.out.Chown = append(b.out.Chown, *p)
 	}
-	b.replace(b.idmapped(p, bindMount(p)))
-	return nil
+	m, err := b.idmapped(p, bindMount(p))
+	b.replace(m)
+	return err
 }
 
 // source looks at the source of a bind mount.
@@ -168,11 +171,25 @@ func (b *build) risky(p *Point) {
 }
 
 // idmapped has the files of a source shown with the container's ids: what belongs to root there belongs to root inside, who is nobody outside.
-func (b *build) idmapped(p *Point, m specs.Mount) specs.Mount {
-	if !b.userNS || !p.Idmap || b.r.Facts.Rootless {
-		return m
+// The engine maps the layers of an overlay itself.
+func (b *build) idmapped(p *Point, m specs.Mount) (specs.Mount, error) {
+	if p.IDs != nil {
+		if b.r.Facts.Rootless {
+			return m, errdef.Errorf(errdef.Unsupported, "option idmap: mounts with other ids need root")
+		}
+		uids, gids, err := p.IDs.of(b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings)
+		if err != nil {
+			return m, err
+		}
+		b.weaker(p.Flag, "that files have no other owners inside than outside: ids "+line(uids[0])+" ...")
+		m.Options = append(m.Options, "idmap")
+		m.UIDMappings, m.GIDMappings = uids, gids
+		return m, nil
+	}
+	if !b.userNS || !p.Idmap || b.r.Facts.Rootless || p.Overlay || p.Type == mount.TypeImage {
+		return m, nil
 	}
 	m.Options = append(m.Options, "idmap")
 	m.UIDMappings, m.GIDMappings = slices.Clone(b.spec.Linux.UIDMappings), slices.Clone(b.spec.Linux.GIDMappings)
-	return m
+	return m, nil
 }

@@ -2,8 +2,10 @@ package assemble
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/bulkhead-engine/bulkhead/internal/defaults"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -33,16 +35,27 @@ func (b *build) namespaces() error {
 		}
 	}
 	if h.PidMode.IsContainer() || h.IpcMode.IsContainer() {
-		if h.UsernsMode != "host" && !h.Privileged {
+		if !b.sameUsers() {
 			// A pid or ipc namespace belongs to a user namespace, and only that one may mount its /proc and queues.
 			err := errdef.Errorf(errdef.Unsupported, "pid, ipc: the namespace of another container belongs to that one's user namespace, and this container has one of its own")
-			return errdef.WithHint(err, "userns=host for both containers; network=container:NAME needs none of it; exec runs a program in a container")
+			return errdef.WithHint(err, "userns=container:NAME, too, or userns=host for both containers; network=container:NAME needs none of it; exec runs a program in a container")
 		}
 	}
 	if h.IpcMode == "none" {
 		b.spec.Mounts = slices.DeleteFunc(b.spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/shm" })
 	}
 	return b.userNamespace(string(h.UsernsMode))
+}
+
+// sameUsers reports whether the pid and ipc namespaces of other containers that are joined may be of the user namespace that this container has.
+func (b *build) sameUsers() bool {
+	h := &b.r.Host
+	users, joins := strings.CutPrefix(string(h.UsernsMode), "container:")
+	if !joins {
+		ids, err := ParseIDs(h, nil, nil)
+		return err == nil && ids.Host
+	}
+	return (!h.PidMode.IsContainer() || h.PidMode.Container() == users) && (!h.IpcMode.IsContainer() || h.IpcMode.Container() == users)
 }
 
 // share gives a container the host's namespace or that of another container.
@@ -96,31 +109,83 @@ func (b *build) network(mode string) error {
 	return nil
 }
 
-// userNamespace: on by default, with a range of ids that no other container has.
+// userNamespace: on by default, with a range of ids that no other container has. ParseIDs says what the modes mean; the maps are in the facts.
 func (b *build) userNamespace(mode string) error {
 	l, h := b.spec.Linux, &b.r.Host
 	b.userNS = hasNamespace(b.spec, specs.UserNamespace)
-	if mode == "" && h.Privileged {
-		mode = "host"
+	ids, err := ParseIDs(h, nil, nil)
+	if err != nil {
+		return err
 	}
 	switch {
-	case mode == "", mode == "private", mode == "auto", mode == "nomap":
-	case mode == "host":
+	case ids.Host:
 		l.Namespaces = slices.DeleteFunc(l.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
 		l.UIDMappings, l.GIDMappings, b.userNS = nil, nil, false
-		if !h.Privileged {
+		if mode == "host" && !h.Privileged {
 			b.weaker("userns=host", "that root inside is nobody outside")
 		}
-	case strings.HasPrefix(mode, "container:"):
-		return errdef.Errorf(errdef.Unsupported, "userns=%s: joining the user namespace of another container is not supported", mode)
-	case mode == "keep-id", strings.HasPrefix(mode, "keep-id:"), strings.HasPrefix(mode, "auto:"), strings.HasPrefix(mode, "ns:"):
-		return errdef.Errorf(errdef.Unsupported, "userns=%s is not supported yet", mode)
-	default:
-		err := errdef.Errorf(errdef.Invalid, "userns=%.64q: there is no such mode", mode)
-		return errdef.WithHint(err, "host, or leave it away for a range of the container's own")
+	case !b.userNS && mode != "": // the level has none, and the flags want one
+		b.userNS = true
+		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		l.UIDMappings, l.GIDMappings = slices.Clone(b.r.Facts.UIDs), slices.Clone(b.r.Facts.GIDs)
 	}
+	if ids.Join != "" {
+		if err := b.share("userns", mode, specs.UserNamespace, "that it and container "+ids.Join+" are strangers to each other"); err != nil {
+			return err
+		}
+	}
+	b.strangers(mode)
+	b.pingGroups()
 	if h.Privileged {
 		b.weaker("privileged", "nearly everything: all capabilities and devices, no filter, no masks, no security module; root inside is root outside")
 	}
 	return nil
+}
+
+// strangers records which ids of the container are somebody else's, too.
+func (b *build) strangers(mode string) {
+	if !b.userNS || b.r.Facts.Rootless {
+		return
+	}
+	flag := "userns=" + mode
+	if mode == "" || mode == "private" {
+		flag = "uidmap, gidmap"
+	}
+	for _, kind := range []struct {
+		name string
+		maps []specs.LinuxIDMapping
+	}{{"user", b.spec.Linux.UIDMappings}, {"group", b.spec.Linux.GIDMappings}} {
+		root := slices.ContainsFunc(kind.maps, func(m specs.LinuxIDMapping) bool { return m.HostID == 0 })
+		if root && kind.name == "user" {
+			b.weaker(flag, "that nobody inside is root outside")
+		}
+		for _, m := range kind.maps {
+			if m.HostID < defaults.FirstID {
+				b.weaker(flag, "that the ids of the container are nobody's outside: the host's "+kind.name+"s "+span(m))
+				break
+			}
+		}
+	}
+	for _, name := range b.r.Facts.Sharing {
+		b.weaker(flag, "that it and container "+name+" are strangers to each other: they have ids in common")
+	}
+}
+
+func span(m specs.LinuxIDMapping) string {
+	first, last := uint64(m.HostID), uint64(m.HostID)+uint64(m.Size)-1
+	if first == last {
+		return strconv.FormatUint(first, 10)
+	}
+	return strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(last, 10)
+}
+
+// pingGroups has ping allowed for groups that the container has: the kernel takes no others (ipv4_ping_group_range).
+func (b *build) pingGroups() {
+	const name = "net.ipv4.ping_group_range"
+	if b.spec.Linux.Sysctl[name] == "" || !b.userNS || len(b.spec.Linux.GIDMappings) == 0 {
+		return
+	}
+	if m := b.spec.Linux.GIDMappings[0]; m.ContainerID == 0 && m.Size < defaults.IDs {
+		b.spec.Linux.Sysctl[name] = "0 " + strconv.FormatUint(uint64(m.Size)-1, 10)
+	}
 }

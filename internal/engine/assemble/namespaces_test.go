@@ -51,11 +51,11 @@ func TestNothingIgnored(t *testing.T) {
 		{Binds: []string{"/src:/v:rshared"}},
 		{Mounts: []mount.Mount{{Type: mount.TypeBind, Source: "/src", Target: "/v", BindOptions: &mount.BindOptions{Propagation: mount.PropagationShared}}}},
 	} {
-		if _, err := Points(&container.Config{}, &h); !errdef.Is(err, errdef.Unsupported) || !strings.Contains(errdef.Hint(err), "slave") {
+		if _, err := Points(&container.Config{}, &h, Sources{}); !errdef.Is(err, errdef.Unsupported) || !strings.Contains(errdef.Hint(err), "slave") {
 			t.Errorf("%+v: %v", h, err)
 		}
 	}
-	points, err := Points(&container.Config{}, &container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeTmpfs, Target: "/v", TmpfsOptions: &mount.TmpfsOptions{Mode: os.FileMode(0o1777)}}}})
+	points, err := Points(&container.Config{}, &container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeTmpfs, Target: "/v", TmpfsOptions: &mount.TmpfsOptions{Mode: os.FileMode(0o1777)}}}}, Sources{})
 	if err != nil || !slices.Equal(points[0].Options, []string{"mode=1777"}) {
 		t.Errorf("%+v, %v", points, err)
 	}

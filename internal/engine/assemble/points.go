@@ -14,7 +14,7 @@ import (
 
 // A Point is something mounted into a container.
 type Point struct {
-	Type        mount.Type        // bind, volume, tmpfs
+	Type        mount.Type        // bind, volume, tmpfs, image
 	Name        string            // of a volume; "": one without a name, which the engine makes and then names
 	Anonymous   bool              // the engine has named it
 	Driver      map[string]string `json:",omitempty"` // options of a volume that is made
@@ -33,6 +33,25 @@ type Point struct {
 	Idmap       bool     // mapped to the container's ids, which is the default; --mount and -v can say noidmap
 	Options     []string // of a tmpfs
 	Flag        string   // that asked for it
+
+	Overlay   bool   `json:",omitempty"` // O: what the container writes goes into a layer that is thrown away
+	Subpath   string `json:",omitempty"` // within the volume or image
+	TopOnly   bool   `json:",omitempty"` // read-only are not the mounts below
+	IDs       *IDMap `json:",omitempty"` // idmap=: other ids than the container's
+	Image     string `json:",omitempty"` // of an image: its id
+	Chain     string `json:",omitempty"` // and its layers
+	Inherited string `json:",omitempty"` // the container whose it is: volumes-from
+	Place     string `json:"-"`          // where the engine has mounted it, instead of the source
+}
+
+// Prepared reports whether the engine mounts something itself, and the runtime binds that: what cannot be said by a path, or is no directory.
+func (p *Point) Prepared() bool { return p.Overlay || p.Subpath != "" || p.Type == mount.TypeImage }
+
+// Sources are what else is known of mounts than Docker's request says.
+type Sources struct {
+	Options map[string][]string // of --mount, by target: those that Docker has no field for, as -v has them
+	// Others returns what is mounted into another container, for --volumes-from.
+	Others func(container string) ([]Point, error)
 }
 
 // Relabel says whether a source gets an SELinux label that the container may use.
@@ -45,9 +64,9 @@ const (
 	Private           // Z
 )
 
-// Points reads what is to be mounted: -v, --mount, --tmpfs, and the volumes of the image. Two for one destination are refused, but a volume of the image gives
-// way. The result is sorted, so that what lies deeper comes later.
-func Points(c *container.Config, h *container.HostConfig) ([]Point, error) {
+// Points reads what is to be mounted: -v, --mount, --tmpfs, --volumes-from, and the volumes of the image. Two for one destination are refused, but what another container has gives way, and
+// a volume of the image does. The result is sorted, so that what lies deeper comes later.
+func Points(c *container.Config, h *container.HostConfig, from Sources) ([]Point, error) {
 	var out []Point
 	taken := map[string]string{}
 	add := func(p Point, err error) error {
@@ -70,7 +89,7 @@ func Points(c *container.Config, h *container.HostConfig) ([]Point, error) {
 		}
 	}
 	for i := range h.Mounts {
-		if err := add(mounted(&h.Mounts[i])); err != nil {
+		if err := add(mounted(&h.Mounts[i], from.Options[h.Mounts[i].Target])); err != nil {
 			return nil, err
 		}
 	}
@@ -83,21 +102,37 @@ func Points(c *container.Config, h *container.HostConfig) ([]Point, error) {
 			return nil, err
 		}
 	}
-	for _, dest := range keys(c.Volumes) {
-		clean, err := destination(dest)
-		if err != nil {
-			return nil, errdef.Errorf(errdef.Invalid, "volume of the image: %w", err)
-		}
-		if _, given := taken[clean]; given {
+	rest, err := yielding(c, h, from)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range rest {
+		if _, given := taken[p.Destination]; given {
 			continue
 		}
-		if err := add(Point{Type: mount.TypeVolume, Destination: dest, Idmap: true, Flag: "volume " + strconv.Quote(dest)}, nil); err != nil {
+		if err := add(p, nil); err != nil {
 			return nil, err
 		}
 	}
 	sort.SliceStable(out, func(i, j int) bool {
 		return strings.Count(out[i].Destination, "/") < strings.Count(out[j].Destination, "/")
 	})
+	return out, nil
+}
+
+// yielding are those that give way to others in their place: what another container has, and the volumes of the image.
+func yielding(c *container.Config, h *container.HostConfig, from Sources) ([]Point, error) {
+	out, err := inherit(h.VolumesFrom, from.Others)
+	if err != nil {
+		return nil, err
+	}
+	for _, dest := range keys(c.Volumes) {
+		clean, err := destination(dest)
+		if err != nil {
+			return nil, errdef.Errorf(errdef.Invalid, "volume of the image: %w", err)
+		}
+		out = append(out, Point{Type: mount.TypeVolume, Destination: clean, Idmap: true, Flag: "volume " + strconv.Quote(dest)})
+	}
 	return out, nil
 }
 
@@ -213,9 +248,9 @@ func (p *Point) option(o string) error {
 		}
 		return p.propagation(o)
 	case "O":
-		return errdef.Errorf(errdef.Unsupported, "option O, an overlay over the source, is not supported")
+		p.Overlay = true
 	default:
-		return errdef.Errorf(errdef.Invalid, "invalid mode: %.64q", o)
+		return p.valued(o)
 	}
 	return nil
 }
@@ -230,8 +265,19 @@ func (p *Point) propagation(o string) error {
 	return nil
 }
 
-// mounted reads a value of --mount.
-func mounted(m *mount.Mount) (Point, error) {
+// mounted reads a value of --mount, and options that Docker has no field for.
+func mounted(m *mount.Mount, more []string) (Point, error) {
+	p, err := described(m)
+	for _, o := range more {
+		if err != nil {
+			return p, err
+		}
+		err = p.extra(o)
+	}
+	return p, err
+}
+
+func described(m *mount.Mount) (Point, error) {
 	p := Point{Type: m.Type, Destination: m.Target, ReadOnly: m.ReadOnly, Idmap: true, Flag: "mount " + strconv.Quote(string(m.Type)+","+m.Target)}
 	switch m.Type {
 	case mount.TypeBind:
@@ -240,7 +286,7 @@ func mounted(m *mount.Mount) (Point, error) {
 		}
 		p.Source, p.Recursive = filepath.Clean(m.Source), true
 		if o := m.BindOptions; o != nil {
-			p.Recursive, p.Make = !o.NonRecursive, o.CreateMountpoint
+			p.Recursive, p.Make, p.TopOnly = !o.NonRecursive, o.CreateMountpoint, o.ReadOnlyNonRecursive
 			if err := p.propagation(string(o.Propagation)); err != nil {
 				return p, err
 			}
@@ -249,37 +295,61 @@ func mounted(m *mount.Mount) (Point, error) {
 			return p, errdef.Errorf(errdef.Invalid, "options of volumes and tmpfs are not for a bind mount")
 		}
 	case mount.TypeVolume:
-		p.Name = m.Source
-		if p.Name != "" && !volumeName(p.Name) {
-			return p, errdef.Errorf(errdef.Invalid, "%.256q includes invalid characters for a volume name", p.Name)
-		}
-		if o := m.VolumeOptions; o != nil {
-			p.NoCopy = o.NoCopy
-			p.Labels = o.Labels
-			if o.Subpath != "" || o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != "local" {
-				return p, errdef.Errorf(errdef.Unsupported, "volume-subpath and volume drivers are not supported")
-			}
-			if o.DriverConfig != nil {
-				p.Driver = o.DriverConfig.Options
-			}
-		}
+		return p, p.volume(m)
 	case mount.TypeTmpfs:
-		if m.Source != "" {
-			return p, errdef.Errorf(errdef.Invalid, "a tmpfs has no source")
+		return p, p.tmpfs(m)
+	case mount.TypeImage:
+		p.Source, p.ReadOnly = m.Source, true // but for rw
+		if m.Source == "" {
+			return p, errdef.Errorf(errdef.Invalid, "wants an image as its source")
 		}
-		if o := m.TmpfsOptions; o != nil {
-			if o.SizeBytes > 0 {
-				p.Options = append(p.Options, "size="+strconv.FormatInt(o.SizeBytes, 10))
-			}
-			if o.Mode != 0 {
-				p.Options = append(p.Options, "mode="+strconv.FormatUint(uint64(o.Mode)&0o7777, 8))
-			}
-			for _, kv := range o.Options {
-				p.Options = append(p.Options, strings.Join(kv, "="))
+		if o := m.ImageOptions; o != nil {
+			if err := p.subpath(o.Subpath); err != nil {
+				return p, err
 			}
 		}
 	default:
-		return p, errdef.Errorf(errdef.Unsupported, "mounts of type %.32q are not supported", m.Type)
+		err := errdef.Errorf(errdef.Unsupported, "mounts of type %.32q are not supported", m.Type)
+		return p, errdef.WithHint(err, "bind, volume, tmpfs, image")
 	}
 	return p, nil
+}
+
+func (p *Point) volume(m *mount.Mount) error {
+	p.Name = m.Source
+	if p.Name != "" && !volumeName(p.Name) {
+		return errdef.Errorf(errdef.Invalid, "%.256q includes invalid characters for a volume name", p.Name)
+	}
+	if o := m.VolumeOptions; o != nil {
+		p.NoCopy = o.NoCopy
+		p.Labels = o.Labels
+		if o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != "local" {
+			return errdef.Errorf(errdef.Unsupported, "volume-driver %.64q: there are no drivers but local", o.DriverConfig.Name)
+		}
+		if err := p.subpath(o.Subpath); err != nil {
+			return err
+		}
+		if o.DriverConfig != nil {
+			p.Driver = o.DriverConfig.Options
+		}
+	}
+	return nil
+}
+
+func (p *Point) tmpfs(m *mount.Mount) error {
+	if m.Source != "" {
+		return errdef.Errorf(errdef.Invalid, "a tmpfs has no source")
+	}
+	if o := m.TmpfsOptions; o != nil {
+		if o.SizeBytes > 0 {
+			p.Options = append(p.Options, "size="+strconv.FormatInt(o.SizeBytes, 10))
+		}
+		if o.Mode != 0 {
+			p.Options = append(p.Options, "mode="+strconv.FormatUint(uint64(o.Mode)&0o7777, 8))
+		}
+		for _, kv := range o.Options {
+			p.Options = append(p.Options, strings.Join(kv, "="))
+		}
+	}
+	return nil
 }

@@ -21,7 +21,6 @@ func refuse(r *Request) error {
 		{named, "network " + mode, "networks with names are not there yet; none, host and container:NAME are"},
 		{len(h.PortBindings) > 0 || h.PublishAllPorts, "publish", "published ports come with networks, which are not there yet"},
 		{len(h.Links) > 0, "link", "links were Docker's before there were networks with names"},
-		{len(h.VolumesFrom) > 0, "volumes-from", "is not supported; name the volumes"},
 		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume-driver " + h.VolumeDriver, "there are no volume drivers"},
 		{len(h.StorageOpt) > 0, "storage-opt", "the layers of containers have no limit of size"},
 		{len(h.DeviceRequests) > 0, "gpus", "devices by driver are not supported; name the nodes with --device"},

@@ -36,6 +36,8 @@ type Facts struct {
 	Device func(path string) ([]specs.LinuxDevice, error)
 	// Namespace returns the path of a namespace of another container, for the modes container:NAME.
 	Namespace func(container string, kind specs.LinuxNamespaceType) (string, error)
+	// Sharing are names of containers that have some of the container's ids, too.
+	Sharing []string
 	// Source says whether the source of a bind mount is there.
 	Source func(path string) (exists bool)
 }
@@ -257,7 +259,10 @@ func bindMount(p *Point) specs.Mount {
 	} else {
 		options = append(options, "rprivate")
 	}
-	if p.ReadOnly {
+	switch {
+	case p.ReadOnly && options[0] == "rbind" && !p.TopOnly:
+		options = append(options, "rro")
+	case p.ReadOnly:
 		options = append(options, "ro")
 	}
 	if p.NoExec {
@@ -269,5 +274,9 @@ func bindMount(p *Point) specs.Mount {
 	if !p.Dev {
 		options = append(options, "nodev")
 	}
-	return specs.Mount{Destination: p.Destination, Type: "bind", Source: p.Source, Options: options}
+	source := p.Source
+	if p.Place != "" {
+		source = p.Place
+	}
+	return specs.Mount{Destination: p.Destination, Type: "bind", Source: source, Options: options}
 }

@@ -42,7 +42,7 @@ func ask(change func(*container.Config, *container.HostConfig)) *Request {
 func spec(t *testing.T, change func(*container.Config, *container.HostConfig)) *Result {
 	t.Helper()
 	r := ask(change)
-	points, err := Points(&r.Config, &r.Host)
+	points, err := Points(&r.Config, &r.Host, Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestFlags(t *testing.T) {
 			func(_ *container.Config, h *container.HostConfig) { h.Binds = []string{"/srv:/data:ro,Z"} },
 			func(s *specs.Spec) bool {
 				m := find(s, "/data")
-				return m.Source == "/srv" && slices.Contains(m.Options, "ro") && slices.Contains(m.Options, "idmap") && slices.Contains(m.Options, "nosuid") && len(m.UIDMappings) == 1
+				return m.Source == "/srv" && slices.Contains(m.Options, "rro") && slices.Contains(m.Options, "idmap") && slices.Contains(m.Options, "nosuid") && len(m.UIDMappings) == 1
 			}, "",
 		},
 		"host's root": {func(_ *container.Config, h *container.HostConfig) { h.Binds = []string{"/:/host"} }, func(s *specs.Spec) bool { return find(s, "/host") != nil }, "volume /"},
@@ -254,10 +254,9 @@ func TestRefused(t *testing.T) {
 		"sysctl": func(_ *container.Config, h *container.HostConfig) {
 			h.Sysctls = map[string]string{"vm.swappiness": "1"}
 		},
-		"pid=":           func(_ *container.Config, h *container.HostConfig) { h.PidMode = "other" },
-		"network mine":   func(_ *container.Config, h *container.HostConfig) { h.NetworkMode = "mine" },
-		"volumes-from":   func(_ *container.Config, h *container.HostConfig) { h.VolumesFrom = []string{"a"} },
-		"userns=keep-id": func(_ *container.Config, h *container.HostConfig) { h.UsernsMode = "keep-id" },
+		"pid=":             func(_ *container.Config, h *container.HostConfig) { h.PidMode = "other" },
+		"network mine":     func(_ *container.Config, h *container.HostConfig) { h.NetworkMode = "mine" },
+		`userns="keep-me"`: func(_ *container.Config, h *container.HostConfig) { h.UsernsMode = "keep-me" },
 		"ulimit": func(_ *container.Config, h *container.HostConfig) {
 			h.Ulimits = []*container.Ulimit{{Name: "nofile", Soft: 20, Hard: 10}}
 		},
@@ -285,14 +284,14 @@ func TestPointsRefused(t *testing.T) {
 		"name of a volume": {"./a:/b"},
 		"for bind mounts":  {"vol:/b:rslave"},
 	} {
-		if _, err := Points(&container.Config{}, &container.HostConfig{Binds: binds}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Points(&container.Config{}, &container.HostConfig{Binds: binds}, Sources{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", binds, err, want)
 		}
 	}
 	r := ask(func(_ *container.Config, h *container.HostConfig) {
 		h.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: "/absent", Target: "/b"}}
 	})
-	points, err := Points(&r.Config, &r.Host)
+	points, err := Points(&r.Config, &r.Host, Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // Attach carries the streams of a container until its output ends, the client goes, or the detach keys are typed. One that does not run yet is attached to when it is
 // started, by this process or another.
-func (s API) Attach(ctx context.Context, name string, o option.Attach, open option.Open) error {
+func (s *Service) Attach(ctx context.Context, name string, o option.Attach, open option.Open) error {
 	c, err := s.Get(name)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s API) Attach(ctx context.Context, name string, o option.Attach, open opti
 }
 
 // attachLog is an attachment that wants the log and nothing that comes later.
-func (s API) attachLog(ctx context.Context, c *Container, o option.Attach, open option.Open) error {
+func (s *Service) attachLog(ctx context.Context, c *Container, o option.Attach, open option.Open) error {
 	streams, err := open(c.Config.Tty)
 	if err != nil || !o.Logs {
 		return err

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/defaults"
@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -22,37 +23,105 @@ import (
 // ranges is how many containers may be at once: each has a range of user ids of its own.
 const ranges = 4096
 
-// A Request is what a container is asked to be.
-type Request struct {
-	Name    string // "": made up
-	Image   *image.Image
-	Ref     string // of the image, as the caller wrote it
-	Config  api.Config
-	Host    api.HostConfig
-	Secrets []option.Secret
-}
-
 func sortByTime(list []*Container) {
 	slices.SortStableFunc(list, func(a, b *Container) int { return b.Created.Compare(a.Created) })
 }
 
-// Create makes a container that can be started. Nothing is left of one that cannot be.
-func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
-	config, err := assemble.Merge(q.Config, &q.Image.Config)
+// Create makes a container of an image that is here. All that can be refused of a request is refused now, and nothing is left of what was.
+func (s *Service) Create(ctx context.Context, o option.Create) (api.CreateResponse, error) {
+	var none api.CreateResponse
+	img, err := s.wanted(&o)
+	if errdef.Is(err, errdef.NotFound) {
+		return none, errdef.WithHint(errdef.Errorf(errdef.NotFound, "no such image: %s", withTag(o.Config.Image)), errdef.Hint(err))
+	}
+	if err != nil {
+		return none, err
+	}
+	r, err := s.create(ctx, &o, img)
+	if err != nil {
+		return none, err
+	}
+	done := api.CreateResponse{ID: r.ID, Warnings: []string{}}
+	for _, w := range r.Weaker {
+		done.Warnings = append(done.Warnings, "--"+w.Flag+" gives up "+w.What)
+	}
+	return done, nil
+}
+
+// wanted is the image that a request is for.
+func (s *Service) wanted(o *option.Create) (*image.Image, error) {
+	if err := checkNetworking(&o.Host, &o.Networking); err != nil {
+		return nil, err
+	}
+	return s.o.Images.Find(o.Config.Image, o.Platform)
+}
+
+// withTag is a name as Docker's messages have it.
+func withTag(ref string) string {
+	if strings.Contains(ref, "@") || strings.Contains(ref[strings.LastIndex(ref, "/")+1:], ":") {
+		return ref
+	}
+	return ref + ":latest"
+}
+
+// checkNetworking refuses what is asked of networks with names. Clients send an entry for the mode that the container has anyway.
+func checkNetworking(h *api.HostConfig, n *network.NetworkingConfig) error {
+	for name, e := range n.EndpointsConfig {
+		if name != "default" && name != string(h.NetworkMode) {
+			return errdef.Errorf(errdef.Unsupported, "network %.64q: networks with names are not there yet; none, host and container:NAME are", name)
+		}
+		if e == nil {
+			continue
+		}
+		switch i := e.IPAMConfig; {
+		case i != nil && (i.IPv4Address.IsValid() || i.IPv6Address.IsValid() || len(i.LinkLocalIPs) > 0):
+			return errdef.Errorf(errdef.Unsupported, "ip, ip6, link-local-ip: addresses come with networks, which are not there yet")
+		case len(e.Aliases) > 0:
+			return errdef.Errorf(errdef.Unsupported, "network-alias: comes with networks, which are not there yet")
+		case len(e.Links) > 0, len(e.DriverOpts) > 0:
+			return errdef.Errorf(errdef.Unsupported, "link, driver-opt of a network: come with networks, which are not there yet")
+		case len(e.MacAddress) > 0:
+			return errdef.Errorf(errdef.Unsupported, "mac-address: comes with networks, which are not there yet")
+		}
+	}
+	return nil
+}
+
+// asked is the record of a request, without what it gets when it is made.
+func (s *Service) asked(o *option.Create, img *image.Image) (*Record, error) {
+	ids, err := assemble.ParseIDs(&o.Host, o.UIDMap, o.GIDMap)
 	if err != nil {
 		return nil, err
 	}
-	points, err := assemble.Points(&config, &q.Host)
+	if len(o.UIDMap)+len(o.GIDMap) > 0 {
+		o.Host.UsernsMode = "private"
+	}
+	if o.Config.User == "" {
+		o.Config.User = ids.User
+	}
+	config, err := assemble.Merge(o.Config, &img.Config)
+	if err != nil {
+		return nil, err
+	}
+	points, err := assemble.Points(&config, &o.Host, assemble.Sources{Options: o.MountOptions, Others: s.others})
 	if err != nil {
 		return nil, err
 	}
 	r := &Record{
-		ID: newID(), Name: q.Name, Created: time.Now().UTC(), Image: q.Image.ID, Chain: q.Image.Chain(), Ref: q.Ref, Config: config, Host: q.Host, Points: points,
+		ID: newID(), Name: o.Name, Created: time.Now().UTC(), Image: img.ID, Chain: img.Chain(), Ref: o.Config.Image, Config: config, Host: o.Host, Points: points, ids: ids,
 	}
-	if r.Secrets, err = checkSecrets(q.Secrets); err != nil {
+	if r.Secrets, err = checkSecrets(o.Secrets); err != nil {
 		return nil, err
 	}
-	if err := check(r); err != nil {
+	if err := s.findImages(r); err != nil {
+		return nil, err
+	}
+	return r, check(r)
+}
+
+func (s *Service) create(ctx context.Context, o *option.Create, img *image.Image) (*Record, error) {
+	r, err := s.asked(o, img)
+	if err != nil {
 		return nil, err
 	}
 	if r.Name == "" {
@@ -65,10 +134,10 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 	if err := s.take("names", r.Name, r.ID); err != nil {
 		return nil, errdef.WithHint(err, "remove or rename that container, or choose another name")
 	}
-	if err := s.make(ctx, r, q.Secrets); err != nil {
+	if err := s.make(ctx, r, o.Secrets); err != nil {
 		_ = os.RemoveAll(s.secretsOf(r.ID))
 		s.drop("names", r.Name, r.ID)
-		s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
+		s.dropRanges(r)
 		_ = os.RemoveAll(s.dir(r.ID) + ".new")
 		s.dropLabels(r)
 		if verr := s.removeVolumes(context.WithoutCancel(ctx), r); verr != nil && s.o.Warn != nil {
@@ -83,7 +152,7 @@ func (s *Service) Create(ctx context.Context, q Request) (*Record, error) {
 
 // make makes the directory under another name, and renames it when it is whole.
 func (s *Service) make(ctx context.Context, r *Record, secrets []option.Secret) error {
-	if err := s.takeRange(r); err != nil {
+	if err := s.giveIDs(r, s.keeper(r)); err != nil {
 		return err
 	}
 	if err := s.writeSecrets(r, secrets); err != nil {
@@ -140,22 +209,6 @@ func outside(list []specs.LinuxIDMapping, id uint32) uint32 {
 	return id
 }
 
-// takeRange claims a range of user ids that no other container has.
-func (s *Service) takeRange(r *Record) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	for n := range ranges {
-		err := s.take("ranges", strconv.Itoa(n), r.ID)
-		if errdef.Is(err, errdef.Exists) {
-			continue
-		}
-		r.Range = uint32(n)
-		return err
-	}
-	return errdef.Errorf(errdef.Unavailable, "container: all %d ranges of user ids are taken: as many containers are there", ranges)
-}
-
 // checkRestart refuses a policy that cannot be.
 func checkRestart(h *api.HostConfig) error {
 	p := h.RestartPolicy
@@ -178,6 +231,9 @@ func host(r *Record) defaults.Host {
 	h := defaults.ThisHost()
 	if !h.Rootless {
 		h.UIDs, h.GIDs = defaults.Range(r.Range), defaults.Range(r.Range)
+		if r.Maps != nil {
+			h.UIDs, h.GIDs = r.Maps.UIDs, r.Maps.GIDs
+		}
 	}
 	return h
 }

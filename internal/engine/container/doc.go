@@ -1,10 +1,12 @@
 // Package container is the engine's service for containers: create, start, stop, kill, wait, remove, list, attach, logs, exec, top, stats, update, rename, cp, prune.
 //
 //	s, err := container.Open(container.Options{Root: root, Run: run, Images: images})
-//	c, err := s.Create(ctx, container.Request{Name: "web", Config: config, Host: host})
-//	err = s.Start(ctx, c.ID, nil)
-//	code, err := s.Wait(ctx, c.ID)
-//	err = s.Remove(ctx, c.ID, container.RemoveOptions{})
+//	c, err := s.Create(ctx, option.Create{Name: "web", Config: config, Host: host})
+//	err = s.Start(ctx, c.ID)
+//	end, err := s.Wait(ctx, c.ID, api.WaitConditionNotRunning, func() {})
+//	err = s.Remove(ctx, c.ID, option.Remove{})
+//
+// The methods are those that the Engine API's server asks for (package dockerapi/server), one per operation, in the types of Docker's API and of package option.
 //
 // State is files. Below Root: containers/ID holds container.json (what was asked for, written once, and again only by rename and update), state.json and the log
 // (the monitor's), fs (the writable layer) and the files that the engine mounts; names/NAME and ranges/N are claims: each names the container that has the name, or the range

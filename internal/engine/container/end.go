@@ -17,8 +17,15 @@ import (
 // DefaultStopTimeout is how long a program has to end by itself.
 const DefaultStopTimeout = 10 * time.Second
 
-// Kill sends a signal to the program of a container. SIGKILL, and every signal by which people stop a program, ends a restart policy: somebody wants it so.
-func (s *Service) Kill(ctx context.Context, name string, sig unix.Signal) error {
+// Kill sends a signal to the program of a container, SIGKILL if none is named. That one ends a restart policy: somebody wants it so.
+func (s *Service) Kill(ctx context.Context, name, signal string) error {
+	if signal == "" {
+		signal = "KILL"
+	}
+	sig, err := ParseSignal(signal)
+	if err != nil {
+		return err
+	}
 	c, err := s.Get(name)
 	if err != nil {
 		return err
@@ -47,13 +54,41 @@ func (s *Service) stopping(ctx context.Context, id string) error {
 	return conn.Close()
 }
 
-// Stop asks the program of a container to end, and kills it when the time is over; a negative time is for ever. One that does not run is fine.
-func (s *Service) Stop(ctx context.Context, name string, timeout *time.Duration) error {
+// Stop asks the program of a container to end, and kills it when the time is over. One that does not run is an error of kind Exists: it is so already.
+func (s *Service) Stop(ctx context.Context, name string, o option.Stop) error {
 	c, err := s.Get(name)
-	if err != nil || !c.Alive {
+	if err != nil {
 		return err
 	}
-	return s.halt(ctx, c, option.Stop{Timeout: timeout})
+	if !c.Alive {
+		return errdef.Errorf(errdef.Exists, "container %s does not run", c.Name)
+	}
+	return s.halt(ctx, c, o)
+}
+
+// halt stops a container that runs.
+func (s *Service) halt(ctx context.Context, c *Container, o option.Stop) error {
+	if o.Signal == "" {
+		o.Signal = c.Config.StopSignal
+	}
+	sig := unix.SIGTERM
+	if o.Signal != "" {
+		var err error
+		if sig, err = ParseSignal(o.Signal); err != nil {
+			return err
+		}
+	}
+	patience := DefaultStopTimeout
+	if c.Config.StopTimeout != nil {
+		patience = time.Duration(*c.Config.StopTimeout) * time.Second
+	}
+	if o.Timeout != nil {
+		patience = *o.Timeout
+	}
+	if patience >= 0 { // what was begun is brought to its end, as Docker does
+		ctx = context.WithoutCancel(ctx)
+	}
+	return s.stop(ctx, c, sig, patience)
 }
 
 // stop sends a signal to a container that runs, and kills it when it has not ended in time; a negative time is for ever.
@@ -73,7 +108,7 @@ func (s *Service) stop(ctx context.Context, c *Container, sig unix.Signal, patie
 	if patience >= 0 {
 		waiting, cancel = context.WithTimeout(ctx, patience)
 	}
-	_, err := s.Wait(waiting, c.ID)
+	_, err := s.exitOf(waiting, c.ID)
 	cancel()
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
 		s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(unix.SIGKILL)))
@@ -94,7 +129,7 @@ func (s *Service) killHard(ctx context.Context, id string) error {
 			return err
 		}
 		while, cancel := context.WithTimeout(end, 500*time.Millisecond)
-		_, err := s.Wait(while, id)
+		_, err := s.exitOf(while, id)
 		cancel()
 		if err == nil || end.Err() != nil || errdef.Is(err, errdef.NotFound) {
 			return err
@@ -123,12 +158,8 @@ func (s *Service) gone(id string, err error) error {
 	return err
 }
 
-// Wait returns the exit code of a container when it has ended for good: at once, if it does not run.
-func (s *Service) Wait(ctx context.Context, name string) (int, error) {
-	id, err := s.Resolve(name)
-	if err != nil {
-		return -1, err
-	}
+// exitOf returns the exit code of a container when it has ended for good: at once, if it does not run.
+func (s *Service) exitOf(ctx context.Context, id string) (int, error) {
 	for {
 		conn, err := s.waitFor(ctx, id)
 		switch {
@@ -148,28 +179,6 @@ func (s *Service) Wait(ctx context.Context, name string) (int, error) {
 	}
 }
 
-// WaitRemoved waits until a container that removes itself is gone.
-func (s *Service) WaitRemoved(ctx context.Context, id string) error {
-	for {
-		_, err := os.Lstat(s.runDir(id))
-		_, err2 := os.Lstat(s.dir(id))
-		if os.IsNotExist(err) && os.IsNotExist(err2) {
-			return nil
-		}
-		if !control.Alive(s.runDir(id)) { // its monitor was killed, or could not
-			if err := s.Remove(ctx, id, RemoveOptions{}); err != nil {
-				return err
-			}
-			return os.RemoveAll(s.runDir(id))
-		}
-		select {
-		case <-ctx.Done():
-			return errdef.Errorf(errdef.Timeout, "remove container %s: %w", id[:12], context.Cause(ctx))
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-}
-
 func (s *Service) waitFor(ctx context.Context, id string) (*control.Reply, error) {
 	raw, err := control.Open(ctx, s.runDir(id))
 	if err != nil {
@@ -185,14 +194,10 @@ func (s *Service) waitFor(ctx context.Context, id string) (*control.Reply, error
 	return &conn.Reply, nil
 }
 
-// RemoveOptions say what a removal may do.
-type RemoveOptions struct {
-	Force   bool // kill it if it runs
-	Volumes bool // and its volumes without a name, which go with a container that removes itself in any case
-}
-
-// Remove removes a container, its writable layer and its log.
-func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) error {
+// Remove removes a container, its writable layer and its log; with Volumes those without a name, too, which go with a container that removes itself in any case. What was begun
+// is brought to its end when the client goes.
+func (s *Service) Remove(ctx context.Context, name string, o option.Remove) error {
+	ctx = context.WithoutCancel(ctx)
 	for range 4 { // somebody may start it again, or be about to
 		done, err := s.remove(ctx, name, o)
 		if done || err != nil {
@@ -203,7 +208,7 @@ func (s *Service) Remove(ctx context.Context, name string, o RemoveOptions) erro
 }
 
 // remove is one try; not done is one that somebody has started meanwhile.
-func (s *Service) remove(ctx context.Context, name string, o RemoveOptions) (done bool, err error) {
+func (s *Service) remove(ctx context.Context, name string, o option.Remove) (done bool, err error) {
 	c, err := s.Get(name)
 	if errdef.Is(err, errdef.NotFound) && len(name) == 64 {
 		return true, nil // by itself, meanwhile
@@ -217,7 +222,7 @@ func (s *Service) remove(ctx context.Context, name string, o RemoveOptions) (don
 			return false, errdef.WithHint(err, "stop the container before removing or force remove")
 		}
 		zero := time.Duration(0)
-		if err := s.Stop(ctx, c.ID, &zero); err != nil {
+		if err := s.halt(ctx, c, option.Stop{Timeout: &zero}); err != nil {
 			return false, err
 		}
 	}
@@ -248,7 +253,7 @@ func (s *Service) erase(r *Record) error {
 		return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
 	}
 	s.drop("names", r.Name, r.ID)
-	s.drop("ranges", strconv.Itoa(int(r.Range)), r.ID)
+	s.dropRanges(r)
 	for _, dir := range []string{trash, s.runDir(r.ID), s.secretsOf(r.ID)} {
 		if err := os.RemoveAll(dir); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)

@@ -92,7 +92,7 @@ func (s *Service) execTarget(name string) (*Container, error) {
 }
 
 // ExecCreate prepares a program that is to run in a container.
-func (s API) ExecCreate(_ context.Context, name string, q api.ExecCreateRequest) (string, error) {
+func (s *Service) ExecCreate(_ context.Context, name string, q api.ExecCreateRequest) (string, error) {
 	c, err := s.execTarget(name)
 	if err != nil {
 		return "", err
@@ -164,7 +164,7 @@ func (s *Service) execRuns(e *execRecord) bool {
 }
 
 // ExecInspect tells of an instance. The exit code is nil while it runs, and if the engine that had started it was killed before its end.
-func (s API) ExecInspect(_ context.Context, id string) (api.ExecInspectResponse, error) {
+func (s *Service) ExecInspect(_ context.Context, id string) (api.ExecInspectResponse, error) {
 	e, err := s.readExec(id)
 	if err != nil {
 		return api.ExecInspectResponse{}, err

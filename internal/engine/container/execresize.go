@@ -30,7 +30,7 @@ func (x *running) terminal(there bool) {
 }
 
 // ExecResize tells the terminal of an instance its size. That is for the process which has started it: no other has the terminal.
-func (s API) ExecResize(_ context.Context, id string, height, width uint16) error {
+func (s *Service) ExecResize(_ context.Context, id string, height, width uint16) error {
 	e, err := s.readExec(id)
 	if err != nil {
 		return err

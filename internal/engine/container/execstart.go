@@ -37,7 +37,7 @@ type running struct {
 }
 
 // ExecStart runs the program of an instance. Without Detach it returns when that has ended, or the client has detached from it, which it outlives.
-func (s API) ExecStart(ctx context.Context, id string, o option.Exec, open option.Open) error {
+func (s *Service) ExecStart(ctx context.Context, id string, o option.Exec, open option.Open) error {
 	e, err := s.claimExec(ctx, id)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (s API) ExecStart(ctx context.Context, id string, o option.Exec, open optio
 	if err != nil {
 		return err
 	}
-	x := &running{s: s.Service, c: c, e: e}
+	x := &running{s: s, c: c, e: e}
 	if o.Height == 0 && e.Request.ConsoleSize != nil {
 		o.Height, o.Width = uint16(e.Request.ConsoleSize[0]), uint16(e.Request.ConsoleSize[1])
 	}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
@@ -38,19 +37,21 @@ func (s *Service) Explain(ctx context.Context, name string) (*explain.Explanatio
 	return s.explain(ctx, &c.Record, config, root)
 }
 
-// ExplainRequest tells what would confine a container that is not made. Nothing of it is left.
-func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Explanation, error) {
-	config, err := assemble.Merge(q.Config, &q.Image.Config)
+// ExplainCreate tells what would confine a container that is not made. Nothing of it is left.
+func (s *Service) ExplainCreate(ctx context.Context, o option.Create) (*explain.Explanation, error) {
+	img, err := s.wanted(&o)
+	if errdef.Is(err, errdef.NotFound) {
+		return nil, errdef.WithHint(errdef.Errorf(errdef.NotFound, "no such image: %s", withTag(o.Config.Image)), "explain fetches nothing: bulkhead pull "+o.Config.Image)
+	}
 	if err != nil {
 		return nil, err
 	}
-	points, err := assemble.Points(&config, &q.Host)
+	r, err := s.asked(&o, img)
 	if err != nil {
 		return nil, err
 	}
-	r := &Record{
-		ID: newID(), Name: q.Name, Created: time.Now().UTC(), Image: q.Image.ID, Chain: q.Image.Chain(), Ref: q.Ref, Config: config, Host: q.Host, Points: points,
-		Range: s.nextRange(),
+	if err := s.giveIDs(r, s.looker()); err != nil {
+		return nil, err
 	}
 	for i := range r.Points {
 		if p := &r.Points[i]; p.Type == mount.TypeVolume && p.Name != "" {
@@ -62,12 +63,6 @@ func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Expla
 			p.Source = filepath.Join(s.dir(r.ID), "volume-"+strconv.Itoa(i))
 		}
 	}
-	if err := check(r); err != nil {
-		return nil, err
-	}
-	if r.Secrets, err = checkSecrets(q.Secrets); err != nil {
-		return nil, err
-	}
 	use, err := s.o.Images.UseChain(ctx, r.Chain)
 	if err != nil {
 		return nil, err
@@ -76,42 +71,17 @@ func (s *Service) ExplainRequest(ctx context.Context, q Request) (*explain.Expla
 		return nil, errdef.Errorf(errdef.Unsupported, "explain: an image without layers cannot run")
 	}
 	defer use.Close()
-	o := &snapshot.MountOptions{Use: use}
+	m := &snapshot.MountOptions{Use: use}
 	if h := host(r); !userNSOff(r) {
-		o.IDs = idmap.FromSpec(h.UIDs, h.GIDs)
+		m.IDs = idmap.FromSpec(h.UIDs, h.GIDs)
 	}
-	fd, err := snapshot.Mount(o)
+	fd, err := snapshot.Mount(m)
 	if err != nil {
 		return nil, err
 	}
 	root := os.NewFile(uintptr(fd), "root")
 	defer root.Close()
-	return s.explain(ctx, r, &q.Image.Config, root)
-}
-
-// ExplainCreate is ExplainRequest for a request of the Engine API.
-func (s API) ExplainCreate(ctx context.Context, o option.Create) (*explain.Explanation, error) {
-	if err := checkNetworking(&o.Host, &o.Networking); err != nil {
-		return nil, err
-	}
-	img, err := s.o.Images.Find(o.Config.Image, o.Platform)
-	if errdef.Is(err, errdef.NotFound) {
-		return nil, errdef.WithHint(errdef.Errorf(errdef.NotFound, "no such image: %s", withTag(o.Config.Image)), "explain fetches nothing: bulkhead pull "+o.Config.Image)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.ExplainRequest(ctx, Request{Name: o.Name, Image: img, Ref: o.Config.Image, Config: o.Config, Host: o.Host, Secrets: o.Secrets})
-}
-
-// nextRange is the range of ids that the next container would get.
-func (s *Service) nextRange() uint32 {
-	for n := range uint32(ranges) {
-		if _, taken := s.claim("ranges", strconv.Itoa(int(n))); !taken {
-			return n
-		}
-	}
-	return 0
+	return s.explain(ctx, r, &img.Config, root)
 }
 
 // rootOf opens the files of a container: of one that runs where nothing else is mounted over them, of another mounted for this.
@@ -159,6 +129,11 @@ func (s *Service) explain(ctx context.Context, r *Record, config *manifest.Image
 	}
 	for _, p := range s.secretPoints(r) {
 		ahead.Sources[p.Source] = p.Destination == secretDir
+	}
+	for i := range q.Points {
+		if p := &q.Points[i]; p.Prepared() {
+			ahead.Sources[p.Place] = true
+		}
 	}
 	there := q.Facts.Source
 	q.Facts.Source = func(path string) bool { _, will := ahead.Sources[path]; return will || there(path) }

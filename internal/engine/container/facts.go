@@ -32,11 +32,11 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 
 // request is what assembling a container's configuration needs to know.
 func (s *Service) request(r *Record, rootfs string, root *os.File) (*assemble.Request, error) {
-	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.points(r)}
+	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.placed(r.ID, s.points(r))}
 	q.Facts = assemble.Facts{
 		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
 		Source: func(path string) bool { _, err := os.Lstat(path); return err == nil },
-		Files:  s.files(r), Init: initPath,
+		Files:  s.files(r), Init: initPath, Sharing: s.sharing(r),
 	}
 	if !s.rt.Rootless {
 		q.Facts.Nodes = filepath.Join(s.runDir(r.ID), control.DevicesDir)

@@ -6,10 +6,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/internal/image/layer/overlay"
@@ -69,8 +72,8 @@ func (s *Service) changed(ctx context.Context, c *Container) (*overlay.Tree, *sn
 	return t, use, nil
 }
 
-// Diff lists what a container has changed of its image's files.
-func (s *Service) Diff(ctx context.Context, name string) ([]overlay.Change, error) {
+// Changes lists what a container has changed of its image's files.
+func (s *Service) Changes(ctx context.Context, name string) ([]api.FilesystemChange, error) {
 	c, err := s.Get(name)
 	if err != nil {
 		return nil, err
@@ -81,59 +84,74 @@ func (s *Service) Diff(ctx context.Context, name string) ([]overlay.Change, erro
 	}
 	defer use.Close()
 	defer t.Close()
-	return overlay.Changes(ctx, t)
+	list, err := overlay.Changes(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	list = withoutOurs(list)
+	kinds := map[byte]api.ChangeType{overlay.Changed: api.ChangeModify, overlay.Added: api.ChangeAdd, overlay.Deleted: api.ChangeDelete}
+	out := make([]api.FilesystemChange, len(list))
+	for i, c := range list {
+		out[i] = api.FilesystemChange{Kind: kinds[c.Kind], Path: c.Path}
+	}
+	return out, nil
 }
 
-// CommitOptions say what an image that is made of a container has besides its files.
-type CommitOptions struct {
-	Name    string // of the image; "": none
-	Author  string
-	Message string
-	Changes []string    // lines of a Dockerfile
-	NoPause bool        // do not freeze a running container meanwhile
-	Config  *api.Config // what it says stands in the image instead of the container's; nil: nothing
+// withoutOurs leaves out the files on which the engine's own are shown, and their directory, if nothing else of it has changed.
+func withoutOurs(list []overlay.Change) []overlay.Change {
+	before := len(list)
+	list = slices.DeleteFunc(list, func(c overlay.Change) bool {
+		return c.Kind == overlay.Added && slices.Contains([]string{"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}, c.Path)
+	})
+	if len(list) == before || slices.ContainsFunc(list, func(c overlay.Change) bool { return strings.HasPrefix(c.Path, "/etc/") }) {
+		return list
+	}
+	return slices.DeleteFunc(list, func(c overlay.Change) bool { return c.Path == "/etc" })
 }
 
 // Commit makes an image of a container: its image, and its changes as one more layer. Volumes are not in it.
-func (s *Service) Commit(ctx context.Context, name string, o CommitOptions) (*image.Image, error) {
-	c, err := s.Get(name)
+func (s *Service) Commit(ctx context.Context, o option.Commit) (id string, err error) {
+	c, err := s.Get(o.Container)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	base, err := s.o.Images.Find(c.Image.String(), nil)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if c.Alive && c.State.Phase == control.Running && !o.NoPause {
 		if err := s.rt.Pause(ctx, c.ID); err != nil {
-			return nil, err
+			return "", err
 		}
 		defer func() { _ = s.rt.Resume(context.WithoutCancel(ctx), c.ID) }()
 	}
 	t, use, err := s.changed(ctx, c)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer use.Close()
 	defer t.Close()
 	f, err := os.CreateTemp(s.dir(c.ID), "commit-")
 	if err != nil {
-		return nil, errdef.Errorf(errdef.Unavailable, "commit: %w", err)
+		return "", errdef.Errorf(errdef.Unavailable, "commit: %w", err)
 	}
 	defer f.Close()
 	defer os.Remove(f.Name())
 	if _, err := overlay.Diff(ctx, t, f); err != nil {
-		return nil, err
+		return "", err
 	}
 	now := time.Now().UTC()
 	config := base.Config.Image
 	config.Created, config.Author, config.Config = &now, o.Author, imageConfig(committed(&c.Config, o.Config))
 	if err := image.Change(&config.Config, o.Changes); err != nil {
-		return nil, err
+		return "", err
 	}
-	config.History = append(append([]v1.History{}, config.History...), v1.History{Created: &now, Author: o.Author, Comment: o.Message, CreatedBy: "commit"})
-	made, err := s.o.Images.Build(ctx, image.BuildOptions{Name: o.Name, Base: base, Layer: f, Config: config, Action: "commit"})
-	return made, s.told(c, events.ActionCommit, err)
+	config.History = append(append([]v1.History{}, config.History...), v1.History{Created: &now, Author: o.Author, Comment: o.Comment, CreatedBy: "commit"})
+	made, err := s.o.Images.Build(ctx, image.BuildOptions{Name: o.Ref, Base: base, Layer: f, Config: config, Action: "commit"})
+	if err != nil {
+		return "", err
+	}
+	return made.ID.String(), s.told(c, events.ActionCommit, nil)
 }
 
 // committed is a container's configuration with what a commit says of it.

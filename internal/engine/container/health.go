@@ -71,26 +71,6 @@ func healthCheck(c *api.Config, host *api.HostConfig) (*control.Check, error) {
 	return check, nil
 }
 
-// Health returns what the health checks of a container have found, as Docker's API has it; nil if it has none.
-func (s *Service) Health(c *Container) (*api.Health, error) {
-	check, err := healthCheck(&c.Config, &c.Host)
-	if check == nil || err != nil {
-		return nil, err
-	}
-	found, err := control.ReadHealth(s.dir(c.ID))
-	if errdef.Is(err, errdef.NotFound) {
-		return &api.Health{Status: api.Starting}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := &api.Health{Status: api.HealthStatus(found.Status), FailingStreak: found.FailingStreak}
-	for _, r := range found.Log {
-		out.Log = append(out.Log, &api.HealthcheckResult{Start: r.Start, End: r.End, ExitCode: r.ExitCode, Output: r.Output})
-	}
-	return out, nil
-}
-
 // restartOf is a policy as the monitor has it.
 func restartOf(p api.RestartPolicy) control.Restart {
 	return control.Restart{Policy: string(p.Name), Most: p.MaximumRetryCount}

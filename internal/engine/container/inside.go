@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -182,16 +183,12 @@ func (s *Service) sources(c *Container, m idmap.Mapping) ([]source, error) {
 		defer unix.Close(users)
 	}
 	var out []source
-	for _, p := range append(append([]assemble.Point{}, c.Points...), s.files(&c.Record)...) {
+	for i, p := range append(append([]assemble.Point{}, c.Points...), s.files(&c.Record)...) {
 		if p.Type == mount.TypeTmpfs || p.Destination == initPath {
 			continue
 		}
-		flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-		if p.Recursive {
-			flags |= unix.AT_RECURSIVE
-		}
-		fd, err := unix.OpenTree(unix.AT_FDCWD, p.Source, flags)
-		if err == unix.ENOENT {
+		fd, err := s.sourceOf(c, i, &p)
+		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
 		if err != nil {
@@ -207,7 +204,7 @@ func (s *Service) sources(c *Container, m idmap.Mapping) ([]source, error) {
 		if p.ReadOnly {
 			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 		}
-		if p.Idmap && users >= 0 {
+		if p.Idmap && users >= 0 && !p.Overlay && p.Type != mount.TypeImage {
 			attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
 			attr.Userns_fd = uint64(users)
 		}
@@ -216,6 +213,22 @@ func (s *Service) sources(c *Container, m idmap.Mapping) ([]source, error) {
 		}
 	}
 	return out, nil
+}
+
+// sourceOf opens one as a detached mount.
+func (s *Service) sourceOf(c *Container, i int, p *assemble.Point) (int, error) {
+	if p.Prepared() {
+		fd, use, err := s.preparePoint(context.Background(), c, i)
+		if use != nil {
+			_ = use.Close() // who copies has the files open, and no image is removed that a container has
+		}
+		return fd, err
+	}
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if p.Recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	return unix.OpenTree(unix.AT_FDCWD, p.Source, flags)
 }
 
 // attach mounts a source where it goes, and makes the place if the image has none.

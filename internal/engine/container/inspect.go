@@ -13,10 +13,11 @@ import (
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Inspect tells all that is known of a container.
-func (s API) Inspect(_ context.Context, name string, size bool) (option.Inspect, error) {
+func (s *Service) Inspect(_ context.Context, name string, size bool) (option.Inspect, error) {
 	var out option.Inspect
 	c, err := s.Get(name)
 	if err != nil {
@@ -55,15 +56,26 @@ func (s *Service) ours(c *Container, b *option.Bulkhead) {
 		b.Weaker = append(b.Weaker, option.Weakening{Flag: w.Flag, What: w.What})
 	}
 	if !userNSOff(&c.Record) {
-		if h := host(&c.Record); len(h.UIDs) > 0 {
+		h := host(&c.Record)
+		if len(h.UIDs) > 0 {
 			m := h.UIDs[0]
 			b.UIDs = strconv.FormatUint(uint64(m.HostID), 10) + "-" + strconv.FormatUint(uint64(m.HostID)+uint64(m.Size)-1, 10)
 		}
+		b.UIDMap, b.GIDMap = mapLines(h.UIDs), mapLines(h.GIDs)
 	}
 	if c.Alive {
 		b.Monitor = c.State.Monitor
 		b.Rootfs = "/proc/" + strconv.Itoa(c.State.Monitor) + "/root" + filepath.Join(s.runDir(c.ID), control.Rootfs)
 	}
+}
+
+// mapLines are the lines of a map, as --uidmap has them.
+func mapLines(list []specs.LinuxIDMapping) []string {
+	out := []string{}
+	for _, m := range list {
+		out = append(out, strconv.FormatUint(uint64(m.ContainerID), 10)+":"+strconv.FormatUint(uint64(m.HostID), 10)+":"+strconv.FormatUint(uint64(m.Size), 10))
+	}
+	return out
 }
 
 // state is Docker's.

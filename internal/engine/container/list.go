@@ -18,7 +18,7 @@ import (
 )
 
 // List returns the containers that are wanted, the newest first.
-func (s API) List(ctx context.Context, o option.List) ([]api.Summary, error) {
+func (s *Service) List(ctx context.Context, o option.List) ([]api.Summary, error) {
 	m, err := s.matcher(o.Filters)
 	if err != nil {
 		return nil, err

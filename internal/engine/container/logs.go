@@ -25,7 +25,7 @@ const (
 const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
 
 // Logs writes what a container has printed, and with Follow what it prints until it ends for good.
-func (s API) Logs(ctx context.Context, name string, o option.Logs, open option.Open) error {
+func (s *Service) Logs(ctx context.Context, name string, o option.Logs, open option.Open) error {
 	c, err := s.Get(name)
 	if err != nil {
 		return err

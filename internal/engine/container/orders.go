@@ -3,7 +3,6 @@ package container
 import (
 	"maps"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
@@ -40,9 +39,11 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 		Label: c.pipeLabel(), DeviceLabel: c.mountLabel(), Restart: restartOf(c.Host.RestartPolicy), Events: s.eventDir(), Attributes: attributes(&c.Record),
 	}
 	if c.Host.AutoRemove {
-		o.AutoRemove = []string{ // the claims first: later they may be somebody else's
-			s.claimPath("names", c.Name), s.claimPath("ranges", strconv.Itoa(int(c.Range))), s.dir(c.ID), s.runDir(c.ID), s.secretsOf(c.ID),
+		o.AutoRemove = []string{s.claimPath("names", c.Name)} // the claims first: later they may be somebody else's
+		for _, name := range c.claims() {
+			o.AutoRemove = append(o.AutoRemove, s.claimPath("ranges", name))
 		}
+		o.AutoRemove = append(o.AutoRemove, s.dir(c.ID), s.runDir(c.ID), s.secretsOf(c.ID))
 		for _, name := range anonymous(c.Points) {
 			o.AutoRemove = append(o.AutoRemove, filepath.Join(volumesDir(s.o.Root), name))
 		}

@@ -26,7 +26,7 @@ func (s *Service) Prune(ctx context.Context, f option.Filters) (api.PruneReport,
 	if err := s.Sweep(); err != nil {
 		return report, err
 	}
-	list, err := s.List()
+	list, err := s.containers(ctx, true)
 	if err != nil {
 		return report, err
 	}
@@ -35,7 +35,7 @@ func (s *Service) Prune(ctx context.Context, f option.Filters) (api.PruneReport,
 			continue
 		}
 		size := layerSize(filepath.Join(s.dir(c.ID), "fs", "upper"))
-		err := s.Remove(ctx, c.ID, RemoveOptions{})
+		err := s.Remove(ctx, c.ID, option.Remove{})
 		if errdef.Is(err, errdef.Conflict) || errdef.Is(err, errdef.NotFound) { // started or removed by somebody else meanwhile
 			continue
 		}

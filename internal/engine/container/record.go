@@ -1,7 +1,6 @@
 package container
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -17,7 +16,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sys/unix"
 )
 
 // A Record is container.json.
@@ -33,8 +31,11 @@ type Record struct {
 	SELinux *SELinux
 	Points  []assemble.Point
 	Range   uint32 // number of the range of user ids
+	Maps    *Maps  `json:",omitempty"` // nil: that range's
 	Weaker  []assemble.Weakening
 	Secrets []option.Secret // without their data
+
+	ids *assemble.IDs // while it is made
 }
 
 func (s *Service) dir(id string) string    { return filepath.Join(s.o.Root, "containers", id) }
@@ -149,16 +150,11 @@ func (s *Service) claim(kind, name string) (string, bool) {
 // take claims a name for a container that will be there soon. A claim of one that is gone is taken over; one of a process that is still making its
 // container is not.
 func (s *Service) take(kind, name, id string) error {
-	dir, err := unix.Open(filepath.Join(s.o.Root, kind), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, unlock, err := s.lockClaims(kind)
 	if err != nil {
-		return errdef.Errorf(errdef.Unavailable, "%s: %w", kind, err)
+		return err
 	}
-	defer unix.Close(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), lockTime)
-	defer cancel()
-	if err := atomicfile.Flock(ctx, dir, atomicfile.Exclusive); err != nil {
-		return errdef.Errorf(errdef.KindOf(err), "%s: %w", kind, err)
-	}
+	defer unlock()
 	if data, err := os.ReadFile(filepath.Join(s.o.Root, kind, name)); err == nil {
 		owner, pid, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 		if _, there := s.claim(kind, name); there || making(pid) {
@@ -166,8 +162,10 @@ func (s *Service) take(kind, name, id string) error {
 		}
 		s.leftovers.Store(true)
 	}
-	content := id + " " + strconv.Itoa(os.Getpid()) + "\n"
-	return atomicfile.WriteAt(dir, name, []byte(content), atomicfile.Options{Volatile: true})
+	if kind == "ranges" && s.shared(name) {
+		return errdef.Errorf(errdef.Exists, "range %s of user ids: a container has some of them", name)
+	}
+	return s.writeClaim(dir, name, id)
 }
 
 // making reports whether a process that made a claim may still be making its container.

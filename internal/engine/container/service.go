@@ -80,6 +80,11 @@ func (s *Service) InUse() (map[digest.Digest][]string, error) {
 	for _, id := range ids {
 		if r, err := s.read(id); err == nil {
 			out[r.Image] = append(out[r.Image], r.Name)
+			for i := range r.Points {
+				if id := digest.Digest(r.Points[i].Image); id != "" && id != r.Image {
+					out[id] = append(out[id], r.Name)
+				}
+			}
 		}
 	}
 	return out, nil
@@ -141,26 +146,11 @@ func (s *Service) bury(c *Container) error {
 	return control.WriteState(s.dir(c.ID), &c.State)
 }
 
-// List returns all containers, the newest first.
-func (s *Service) List() ([]*Container, error) {
-	ids, err := s.ids()
-	if err != nil {
-		return nil, err
-	}
-	var out []*Container
-	for _, id := range ids {
-		c, err := s.get(id)
-		if errdef.Is(err, errdef.NotFound) {
-			continue // removed at this moment
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, c)
-	}
-	sortByTime(out)
-	return out, nil
-}
-
 // LogPath is where the output of a container is kept.
 func (s *Service) LogPath(id string) string { return filepath.Join(s.dir(id), "log") }
+
+// exists reports whether there is such a container.
+func (s *Service) exists(id string) bool {
+	_, err := os.Lstat(s.dir(id))
+	return err == nil
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,18 +30,63 @@ const (
 	endTime   = 30 * time.Second // for what is left of a container
 )
 
-// Start lets a container run, and returns when its program does. One that runs already is fine. first, if not nil, is one end of a socket pair: whoever has the
-// other end is attached before the program prints anything (control.Ask). It stays the caller's.
-func (s *Service) Start(ctx context.Context, name string, first *os.File) error {
-	id, err := s.Resolve(name)
+// Start lets a container run, and returns when its program does. One that runs already is an error of kind Exists. Who is attached before, and who waits, in this process,
+// misses nothing.
+func (s *Service) Start(ctx context.Context, name string) error {
+	c, err := s.Get(name)
 	if err != nil {
 		return err
 	}
-	var clients []*os.File
-	if first != nil {
-		clients = append(clients, first)
+	if c.Alive {
+		if s.paused(c) {
+			return errdef.Errorf(errdef.Conflict, "cannot start a paused container, try unpause instead")
+		}
+		return errdef.Errorf(errdef.Exists, "container %s is running already", c.Name)
 	}
-	return s.start(ctx, id, clients)
+	return s.run(context.WithoutCancel(ctx), c) // a client that goes away has asked for it all the same; the start has a time of its own
+}
+
+// run starts a container for who has asked for it, and removes it if it cannot start and removes itself.
+func (s *Service) run(ctx context.Context, c *Container) error {
+	sockets := s.coming.take(c.ID)
+	err := s.start(ctx, c.ID, sockets)
+	for _, f := range sockets {
+		_ = f.Close()
+	}
+	if err != nil && c.Host.AutoRemove {
+		if e := s.Remove(ctx, c.ID, option.Remove{Force: true}); e != nil && s.o.Warn != nil {
+			s.o.Warn(e)
+		}
+	}
+	return err
+}
+
+// Restart stops a container, if it runs, and starts it.
+func (s *Service) Restart(ctx context.Context, name string, o option.Stop) error {
+	c, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	if c.Alive {
+		if c.Host.AutoRemove {
+			if err := s.keep(ctx, c); err != nil {
+				return err
+			}
+		}
+		if err := s.halt(ctx, c, o); err != nil {
+			return err
+		}
+	}
+	return s.told(c, events.ActionRestart, s.run(context.WithoutCancel(ctx), c))
+}
+
+// keep tells a monitor not to remove the container when it ends.
+func (s *Service) keep(ctx context.Context, c *Container) error {
+	conn, err := control.Dial(ctx, s.runDir(c.ID), control.Request{Op: "keep"})
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // start hands clients, each one end of a socket pair with a request in it, to the monitor. They stay the caller's.
@@ -86,7 +132,13 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if err := s.bundle(ctx, c, root, len(clients)); err != nil {
 		return err
 	}
-	return s.teach(ctx, c, s.monitor(ctx, c, append([]*os.File{root, use.File(), lock}, clients...)))
+	more, err := s.prepared(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer more.close()
+	files := slices.Concat([]*os.File{root, use.File(), lock}, clients, more.mounts, more.held)
+	return s.teach(ctx, c, s.monitor(ctx, c, files))
 }
 
 // lock serialises those who start or remove a container. The lock lasts until the last descriptor of this open file is closed, a monitor's included.
@@ -133,11 +185,6 @@ func (s *Service) mount(c *Container, use *snapshot.Use) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "root"), nil
 }
 
-// userNSOff reports whether the container has the host's user namespace.
-func userNSOff(r *Record) bool {
-	return r.Host.UsernsMode == "host" || r.Host.Privileged && r.Host.UsernsMode == ""
-}
-
 // bundle writes the files that the container gets, its configuration, and the monitor's orders.
 func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clients int) error {
 	run := s.runDir(c.ID)
@@ -172,6 +219,7 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 		return err
 	}
 	orders.Clients = clients
+	orders.Mounts, orders.Held = countPrepared(c.Points)
 	if data, err = json.Marshal(orders); err == nil {
 		err = atomicfile.Write(filepath.Join(run, control.OrdersFile), data, atomicfile.Options{Volatile: true})
 	}

@@ -92,6 +92,9 @@ func (s *Service) ask(ctx context.Context, id string, q control.Request, ready f
 			if answer, err = answered(ctx, conn, q); err == nil {
 				return answer, nil
 			}
+			if errdef.Is(err, errdef.Conflict) { // it was understood, and refused
+				return nil, err
+			}
 		}
 		if ctx.Err() != nil {
 			return nil, err
@@ -191,7 +194,7 @@ func pair() (net.Conn, *os.File, error) {
 
 // Wait returns the exit code of a container: at once if it does not run (not-running), of its next end (next-exit), of its last when it is gone (removed). ready is called when
 // nothing that happens from then on is missed.
-func (s API) Wait(ctx context.Context, name string, until api.WaitCondition, ready func()) (api.WaitResponse, error) {
+func (s *Service) Wait(ctx context.Context, name string, until api.WaitCondition, ready func()) (api.WaitResponse, error) {
 	var none api.WaitResponse
 	c, err := s.Get(name)
 	if err != nil {

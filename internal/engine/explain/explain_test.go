@@ -19,7 +19,7 @@ func explained(t *testing.T, image *manifest.ImageConfig, h container.HostConfig
 	if err != nil {
 		t.Fatal(err)
 	}
-	points, err := assemble.Points(&config, &h)
+	points, err := assemble.Points(&config, &h, assemble.Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestLayer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		points, err := assemble.Points(&config, &h)
+		points, err := assemble.Points(&config, &h, assemble.Sources{})
 		if err != nil {
 			t.Fatal(err)
 		}

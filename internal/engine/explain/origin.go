@@ -99,8 +99,20 @@ func (o *origins) namespaces() {
 		}
 	}
 	for _, m := range o.spec.Linux.UIDMappings {
-		o.add("ids", fmt.Sprintf("%d to %d inside are %d to %d on the host", m.ContainerID, m.ContainerID+m.Size-1, m.HostID, m.HostID+m.Size-1), "engine", "a range that no other container has")
+		o.add("ids", fmt.Sprintf("%d to %d inside are %d to %d on the host", m.ContainerID, m.ContainerID+m.Size-1, m.HostID, m.HostID+m.Size-1), o.ofIDs(m), when(o.ofIDs(m) == "engine", "a range that no other container has"))
 	}
+}
+
+// ofIDs is where ids come from: the engine, if they are of a range that it has for containers, or a flag.
+func (o *origins) ofIDs(m specs.LinuxIDMapping) string {
+	h := &o.in.Host
+	switch {
+	case m.HostID >= defaults.FirstID && !strings.HasPrefix(string(h.UsernsMode), "container:"):
+		return "engine"
+	case h.UsernsMode == "private" || h.UsernsMode == "":
+		return o.flag("--uidmap")
+	}
+	return o.flag("--userns " + string(h.UsernsMode))
 }
 
 // process is what runs and as whom.

@@ -13,8 +13,10 @@ type Bulkhead struct {
 	Level   string      // of the default that it was made from: hardened, untrusted, compat
 	Weaker  []Weakening // what holds less than at the default level
 	UIDs    string      // its user ids on the host, FIRST-LAST; "": the host's own
-	Monitor int         // pid of its monitor; 0: it does not run
-	Rootfs  string      // where the monitor has its files mounted; "": it does not run
+	UIDMap  []string    // of its user namespace, INSIDE:HOST:SIZE
+	GIDMap  []string
+	Monitor int    // pid of its monitor; 0: it does not run
+	Rootfs  string // where the monitor has its files mounted; "": it does not run
 }
 
 // A Weakening is one line of what holds less than at the default level.

@@ -25,6 +25,10 @@ type Create struct {
 	Networking network.NetworkingConfig
 	Platform   *ocispec.Platform // nil: this machine's
 	Secrets    []Secret
+	UIDMap     []string // Podman's --uidmap and --gidmap
+	GIDMap     []string
+	// MountOptions are those of mounts that Docker has no field for, by target, as -v has them.
+	MountOptions map[string][]string
 }
 
 // A Secret is a file of /run/secrets, or a variable, that no record has.

@@ -17,12 +17,27 @@ const MaxLayers = 500
 // MountOptions say what to mount.
 type MountOptions struct {
 	Use         *Use
+	Dirs        *Dirs         // instead of the layers
 	Upper, Work string        // absolute, empty directories of one file system at first; both "": the mount is read-only
 	Target      string        // absolute; "": it stays detached, and the descriptor is all there is of it
 	IDs         idmap.Mapping // of the container: the layers' ids are shown as these; empty: as they are
 	Volatile    bool          // the upper directory is never synced and must not be used again after a crash (overlayfs' volatile)
 	Attr        int           // MOUNT_ATTR_* of the mount
 	Label       string        // SELinux: of all files in it, for good, whatever their own are (context=); "": they keep their own
+}
+
+// Dirs are other directories than layers.
+type Dirs struct {
+	Mounts []int  // detached mounts of them, the uppermost first, shown with the ids that they are to have; they stay the caller's
+	Place  string // an empty directory, for kernels that want them mounted somewhere
+}
+
+// empty is a directory that nothing is in.
+func (o *MountOptions) empty() string {
+	if o.Dirs != nil {
+		return o.Dirs.Place
+	}
+	return o.Use.empty
 }
 
 // Mount mounts a chain of layers and returns a descriptor of the mount, which is the caller's. The caller needs CAP_SYS_ADMIN in the user namespace of
@@ -36,7 +51,7 @@ func Mount(o *MountOptions) (int, error) {
 	// No attempt first: one that fails may leave the work directory marked as never synced, which no mount takes again (overlayfs' volatile).
 	var fd int
 	err := errAside
-	if o.IDs.Empty() || sys.KernelVersion().AtLeast(detachedLayers) {
+	if o.IDs.Empty() && o.Dirs == nil || sys.KernelVersion().AtLeast(detachedLayers) {
 		fd, err = (&mounting{o: o}).make()
 	}
 	if errors.Is(err, errAside) {
@@ -98,6 +113,9 @@ func (m *mounting) close() {
 
 // layers opens the lower directories, mapped if ids are.
 func (m *mounting) layers() error {
+	if m.o.Dirs != nil {
+		return m.others()
+	}
 	dirs := m.o.Use.Layers()
 	if len(dirs) > MaxLayers {
 		return errdef.Errorf(errdef.Unsupported, "mount of layers: there are %d, and overlayfs takes %d", len(dirs), MaxLayers)
@@ -125,6 +143,18 @@ func (m *mounting) layers() error {
 			return err
 		}
 		m.lower = append(m.lower, fd)
+	}
+	return nil
+}
+
+// others takes directories that are mounted already.
+func (m *mounting) others() error {
+	for _, fd := range m.o.Dirs.Mounts {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return errdef.Errorf(errdef.Internal, "mount of layers: %w", err)
+		}
+		m.lower = append(m.lower, own)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (m *mounting) old() (int, error) {
 
 // mount calls mount(2), on a directory that nobody else sees it on, and takes the mount from there.
 func (m *mounting) mount(options string) (int, error) {
-	at := m.o.Use.empty
+	at := m.o.empty()
 	if err := unix.Mount("bulkhead", at, "overlay", 0, options); err != nil {
 		return -1, errdef.Errorf(errdef.Internal, "mount of %d layers: %w", len(m.lower), err)
 	}
@@ -110,10 +110,10 @@ func aside(o *MountOptions) (int, error) {
 
 // attach mounts layers that are detached, each on a directory of a small file system.
 func (m *mounting) attach() error {
-	if m.o.IDs.Empty() {
+	if m.o.IDs.Empty() && m.o.Dirs == nil {
 		return nil
 	}
-	at := m.o.Use.empty
+	at := m.o.empty()
 	if err := unix.Mount("bulkhead", at, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
 		return errdef.Errorf(errdef.Internal, "mount of layers: a place for them: %w", err)
 	}

@@ -6,7 +6,8 @@
 //
 // The socket. A client sends one Request as a line of JSON and gets one Reply as a line. After Attach the connection carries what the client types, as it is, towards
 // the monitor, and frames the other way: a byte for the stream (1 output, 2 error output; a terminal has only output), three bytes of zero, four of length, big
-// endian, and the bytes: Docker's form of a hijacked connection. The end of the container's output is the end of the connection.
+// endian, and the bytes: Docker's form of a hijacked connection. The end of the container's output is a frame of stream 0 without bytes. A connection that ends without one
+// is of a client that did not read for too long, or of a monitor that was killed.
 //
 // The state says what the monitor knew last. Whether it is still true is the kernel's to say: a monitor lives if its lock is held.
 package control
@@ -58,6 +59,8 @@ type Orders struct {
 	// Attributes are what events say of the container: name, image and labels.
 	Attributes map[string]string
 	Clients    int // sockets from ClientsFD on
+	Mounts     int // descriptors of detached mounts after those, for MountsDir, each under its number
+	Held       int // and of locks, which last as long as the monitor
 
 	// SELinux: the labels of the program's streams and of the devices, "": as they come; and what is given back with AutoRemove.
 	Label, DeviceLabel string
@@ -123,6 +126,7 @@ type Request struct {
 // A Reply is the answer.
 type Reply struct {
 	Error string
+	Ends  bool        // attach: the end of the output has a frame, of EndStream; a connection that ends without it was let go of
 	Kind  errdef.Kind // of the error
 	Hint  string
 	State *State // wait: how it ended
@@ -143,6 +147,7 @@ const (
 	LockFile   = "lock"
 	SocketFile = "control"
 	Rootfs     = "rootfs"
+	MountsDir  = "mounts"  // what the engine has mounted for the container besides its root, in the mount namespace of the monitor
 	DevicesDir = "devices" // a mount of the monitor's: device nodes that belong to the container's ids
 )
 
@@ -155,6 +160,9 @@ const (
 	// ClientsFD is the first of Orders.Clients sockets, each with a request (attach, wait) in it that is served before the program runs.
 	ClientsFD = 7
 )
+
+// EndStream is the stream of the frame that ends the output.
+const EndStream = 0
 
 // MaxLine bounds a request and a reply, in bytes.
 const MaxLine = 64 << 10
@@ -295,21 +303,30 @@ func (c *Conn) Read(b []byte) (int, error) { return c.r.Read(b) }
 func (c *Conn) Copy(out, problems io.Writer) error {
 	var head [8]byte
 	for {
-		if _, err := io.ReadFull(c.r, head[:]); err != nil {
-			if err == io.EOF {
-				return nil
-			}
+		_, err := io.ReadFull(c.r, head[:])
+		switch {
+		case err == nil && head[0] == EndStream, err == io.EOF && !c.Reply.Ends:
+			return nil
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+			return errCut
+		case err != nil:
 			return errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
 		}
 		w := out
 		if head[0] == 2 {
 			w = problems
 		}
-		if _, err := io.CopyN(w, c.r, int64(binary.BigEndian.Uint32(head[4:]))); err != nil {
+		_, err = io.CopyN(w, c.r, int64(binary.BigEndian.Uint32(head[4:])))
+		if err == io.EOF {
+			return errCut
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
+
+var errCut = errdef.Errorf(errdef.Unavailable, "the output ends here for this reader, which took nothing for too long, or the container's monitor was killed: the log has what was printed")
 
 // HungUp reports whether the other side of a connection has closed it, both halves: poll(2) says so without being asked for anything.
 func HungUp(conn net.Conn) bool {
