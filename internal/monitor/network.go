@@ -44,6 +44,7 @@ func (n *networks) born(pid int) error {
 	if err != nil {
 		return errdef.Errorf(errdef.Unavailable, "network namespace of the container: %w", err)
 	}
+	n.set.Process(pid)
 	done := make(chan error, 1)
 	n.done = done
 	go func() {

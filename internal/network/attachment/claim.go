@@ -109,6 +109,7 @@ func (s *Set) make(d *end) error {
 	_, _ = rand.Read(raw[:]) // which never fails
 	e := &network.Endpoint{
 		ID: hex.EncodeToString(raw[:]), Network: d.Network.ID, Container: s.o.Container, Name: s.o.Name, Hostname: s.o.Hostname, Wish: d.Wish, Policy: s.o.Policy,
+		Group: s.guard.group(),
 	}
 	e.Device = "bh" + e.ID[:8]
 	if e.Interface = d.Wish.Interface; e.Interface == "" {

@@ -72,8 +72,9 @@ func removeUnused(dir network.Dir, n *network.Network) error {
 	return errors.Join(firewall.Close(n), link.Remove(n))
 }
 
-// Watch repairs the rules of all containers when somebody else has deleted some of them, until ctx is done. One watcher is enough; the monitors all do, because each may be the last.
-func Watch(ctx context.Context, dir network.Dir) error {
+// Watch repairs the rules of all containers when somebody else has deleted some of them, and then calls after, until ctx is done. One watcher is enough to repair; the monitors all do, because
+// each may be the last.
+func Watch(ctx context.Context, dir network.Dir, after func()) error {
 	return firewall.Watch(ctx, func() {
 		unlock, err := dir.Lock(ctx)
 		if err != nil {
@@ -83,6 +84,7 @@ func Watch(ctx context.Context, dir network.Dir) error {
 		if all, err := attached(dir); err == nil && len(all) > 0 {
 			_, _ = firewall.Repair(all) // nobody is there to be told
 		}
+		after()
 	})
 }
 

@@ -26,6 +26,8 @@ type Set struct {
 	ends    []*end
 	files   *resolver.Files
 	dns     *resolver.Server // nil: it does not run
+	guard   *guard           // nil: it was never up
+	pid     int              // of the container's first process; 0: not known
 	granted []network.Port
 	hold    io.Closer // of the ports; nil: none are held
 	portal  string    // network whose end the ports are published by
@@ -51,6 +53,13 @@ func New(o *network.Orders) *Set {
 	return s
 }
 
+// Process says which process will be the first of the container. It is to be called before Up, so that of what is refused it can be said to which process.
+func (s *Set) Process(pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pid = pid
+}
+
 // Up connects the container, whose new network namespace is behind ns; it stays the caller's. On an error it is connected with nothing.
 func (s *Set) Up(ctx context.Context, ns int) (err error) {
 	s.mu.Lock()
@@ -67,9 +76,15 @@ func (s *Set) Up(ctx context.Context, ns int) (err error) {
 			err = withHint(errors.Join(err, s.down(ctx)), err)
 		}
 	}()
+	if s.guard == nil {
+		if s.guard, err = s.newGuard(); err != nil {
+			return err
+		}
+	}
 	if err := s.claim(ctx, s.ends); err != nil {
 		return err
 	}
+	s.guard.Set(s.connected(), s.pid)
 	answering := make(chan error, 1)
 	go func() { answering <- s.answer() }()
 	for _, d := range s.ends {
@@ -88,7 +103,7 @@ func (s *Set) Up(ctx context.Context, ns int) (err error) {
 
 // answer starts the resolver of the container. It goes on beside the making of devices, and touches nothing else of the set.
 func (s *Set) answer() (err error) {
-	s.dns, err = resolver.Start(s.ns, resolver.For(s.o, s.files, nil))
+	s.dns, err = resolver.Start(s.ns, resolver.For(s.o, s.files, s.guard))
 	return err
 }
 
@@ -129,6 +144,10 @@ func (s *Set) Close(ctx context.Context) error {
 	if s.hold != nil {
 		err = errors.Join(err, s.hold.Close())
 		s.hold = nil
+	}
+	if s.guard != nil {
+		err = errors.Join(err, s.guard.close())
+		s.guard = nil
 	}
 	return err
 }
@@ -174,6 +193,7 @@ func (s *Set) Connect(ctx context.Context, w network.Wanted) error {
 	}
 	if err == nil {
 		if err = s.reroute(ctx); err == nil {
+			s.guard.Set(s.connected(), s.pid)
 			err = s.files.Change(s.connected())
 		}
 	}
@@ -200,6 +220,7 @@ func (s *Set) Disconnect(ctx context.Context, id string) error {
 	if err := s.reroute(ctx); err != nil {
 		return err
 	}
+	s.guard.Set(s.connected(), s.pid)
 	return s.files.Change(s.connected())
 }
 

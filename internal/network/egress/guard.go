@@ -65,6 +65,13 @@ func Held(ends []network.Attached) bool {
 	return false
 }
 
+// Limits reports whether there is anything that the resolver has to hold the container to.
+func (g *Guard) Limits() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Held(g.ends)
+}
+
 // Allowed reports whether a name may be asked for: if it may be reached by way of one of the networks.
 func (g *Guard) Allowed(name string) bool {
 	g.mu.Lock()

@@ -8,6 +8,8 @@ import (
 
 // A Policy says what names a container may ask the world for, and is told of what it learns. Names are in lower case, without the last dot. Calls come from many goroutines.
 type Policy interface {
+	// Limits reports whether there is a policy now; without, nothing else is called.
+	Limits() bool
 	// Allowed reports whether a name may be asked for.
 	Allowed(name string) bool
 	// Learn is called before the container gets the addresses of an allowed name; they must be open to it when it returns, for that long at least. An error keeps the answer from the container.

@@ -23,6 +23,7 @@ type testPolicy struct {
 	refused []Refusal
 }
 
+func (p *testPolicy) Limits() bool                { return true }
 func (p *testPolicy) Allowed(name string) bool    { return slices.Contains(p.names, name) }
 func (p *testPolicy) Closed(addr netip.Addr) bool { return slices.Contains(p.closed, addr) }
 func (p *testPolicy) Learn(_ string, addrs []netip.Addr, lasts time.Duration) error {

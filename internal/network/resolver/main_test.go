@@ -53,6 +53,7 @@ type orders struct {
 // stdoutPolicy says what it is told on standard output.
 type stdoutPolicy struct{ allowed []string }
 
+func (p stdoutPolicy) Limits() bool             { return true }
 func (p stdoutPolicy) Allowed(name string) bool { return slices.Contains(p.allowed, name) }
 func (p stdoutPolicy) Closed(netip.Addr) bool   { return false }
 func (p stdoutPolicy) Refused(r Refusal) {

@@ -91,7 +91,7 @@ func (s *Server) handle(q *query, code int) (now []byte, later func() []byte) {
 	if !s.names.Outside() {
 		return q.reply(answer{code: codeName, ede: edeNoReach, text: "no network of this container leads outside"}), nil
 	}
-	if s.policy != nil {
+	if s.limited() {
 		if a, ok := before(q, s.policy); ok {
 			return q.reply(a), nil
 		}
@@ -99,13 +99,16 @@ func (s *Server) handle(q *query, code int) (now []byte, later func() []byte) {
 	return nil, func() []byte { return s.forward(q) }
 }
 
+// limited reports whether names are held to a policy. One that comes while a query is outside holds for its answer.
+func (s *Server) limited() bool { return s.policy != nil && s.policy.Limits() }
+
 // forward asks outside.
 func (s *Server) forward(q *query) []byte {
 	r := s.up.ask(s.ctx, q)
 	if r == nil {
 		return q.reply(answer{code: codeServer, ede: edeNoReach, text: "no DNS server has answered"})
 	}
-	if s.policy != nil {
+	if s.limited() {
 		if a, ok := after(q, r, s.policy); ok {
 			return q.reply(a)
 		}
