@@ -61,6 +61,8 @@ type guard struct {
 	mounts []procfs.Mount
 	names  map[identity]string
 	where  []guarded
+	verb   string // what is to be done to a tree
+	hint   string // how it goes without
 }
 
 type guarded struct {
@@ -75,7 +77,7 @@ func newGuard(extra []string) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{names: map[identity]string{}}
+	g := &guard{names: map[identity]string{}, verb: "relabel", hint: "mount it without :z and :Z, or keep what containers use in a directory of its own"}
 	if g.mounts, err = proc.Mountinfo(0); err != nil {
 		return nil, err
 	}
@@ -182,16 +184,16 @@ func (g *guard) locate(fd int) (location, error) {
 // check refuses the root of a tree that is to be relabelled if it is one of the places, lies in one that is guarded whole, or contains one.
 func (g *guard) check(fd int, name string) error {
 	refuse := func(format string, args ...any) error {
-		err := errdef.Errorf(errdef.Denied, "relabel %q: "+format, append([]any{name}, args...)...)
-		return errdef.WithHint(err, "mount it without :z and :Z, or keep what containers use in a directory of its own")
+		err := errdef.Errorf(errdef.Denied, g.verb+" %q: "+format, append([]any{name}, args...)...)
+		return errdef.WithHint(err, g.hint)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return errdef.Errorf(errdef.Internal, "relabel %q: %w", name, err)
+		return errdef.Errorf(errdef.Internal, "%s %q: %w", g.verb, name, err)
 	}
 	magic, err := sys.FSType(fd)
 	if err != nil {
-		return errdef.Errorf(errdef.Internal, "relabel %q: %w", name, err)
+		return errdef.Errorf(errdef.Internal, "%s %q: %w", g.verb, name, err)
 	}
 	if what := pseudo[magic]; what != "" {
 		return refuse("it is on %s, whose labels are the policy's", what)
@@ -201,7 +203,7 @@ func (g *guard) check(fd int, name string) error {
 	}
 	at, err := g.locate(fd)
 	if err != nil {
-		return errdef.Errorf(errdef.Internal, "relabel %q: look where it is: %w", name, err)
+		return errdef.Errorf(errdef.Internal, "%s %q: look where it is: %w", g.verb, name, err)
 	}
 	return g.checkLocation(at, refuse)
 }

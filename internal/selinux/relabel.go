@@ -97,6 +97,7 @@ type relabeller struct {
 	label     string
 	attribute string // security.selinux but in tests of machines without SELinux
 	extra     []string
+	owner     *Owner // instead of a label
 	guard     *guard
 	done      Done
 	stack     []directory
@@ -115,6 +116,9 @@ func (r *relabeller) run(ctx context.Context, fd int) (Done, error) {
 	var err error
 	if r.guard, err = newGuard(r.extra); err != nil {
 		return Done{}, errdef.Errorf(errdef.KindOf(err), "relabel %q: %w", r.name, err)
+	}
+	if r.owner != nil {
+		r.guard.verb, r.guard.hint = "chown", "mount it without :U: the container sees the files with its own ids anyway; or keep what containers use in a directory of its own"
 	}
 	if err := r.guard.check(fd, r.name); err != nil {
 		return Done{}, err
@@ -194,7 +198,7 @@ func (r *relabeller) enter(fd int, name string) error {
 		return r.failed("look at", name, err)
 	}
 	if place := r.guard.names[identity{st.Dev, st.Ino}]; place != "" { // a hard link, or moved here
-		return errdef.Errorf(errdef.Denied, "relabel %q: %q is %s, which the host needs as it is", r.name, r.path(name), place)
+		return errdef.Errorf(errdef.Denied, "%s %q: %q is %s, which the host needs as it is", r.guard.verb, r.name, r.path(name), place)
 	}
 	r.done.Seen++
 	switch st.Mode & unix.S_IFMT {
@@ -244,6 +248,9 @@ func (d *directory) next() (string, error) {
 // set writes the label of what a descriptor names, if it has another. Fsetxattr(2) does not take O_PATH, and to open a FIFO or a socket
 // is no way; the link in /proc names the same object, and a link that it names is not followed.
 func (r *relabeller) set(fd int) error {
+	if r.owner != nil {
+		return r.give(fd)
+	}
 	path := fdPath(fd)
 	n, err := unix.Getxattr(path, r.attribute, r.old[:])
 	if err == nil && strings.TrimRight(string(r.old[:n]), "\x00") == r.label {
@@ -277,8 +284,8 @@ func (r *relabeller) path(name string) string {
 }
 
 func (r *relabeller) failed(step, name string, err error) error {
-	wrapped := errdef.Errorf(kindOf(err), "relabel %q: %s of %q: %w", r.name, step, r.path(name), err)
-	if errdef.Is(wrapped, errdef.Denied) {
+	wrapped := errdef.Errorf(kindOf(err), "%s %q: %s of %q: %w", r.guard.verb, r.name, step, r.path(name), err)
+	if r.owner == nil && errdef.Is(wrapped, errdef.Denied) {
 		return errdef.WithHint(wrapped, "relabelling needs the owner or CAP_FOWNER, a writable mount, and relabelfrom and relabelto of the policy")
 	}
 	return wrapped

@@ -70,8 +70,8 @@ func idMap(value string) (*IDMap, error) {
 	return m, nil
 }
 
-// of returns the maps of a mount for a container with ids of its own.
-func (m *IDMap) of(uids, gids []specs.LinuxIDMapping) ([]specs.LinuxIDMapping, []specs.LinuxIDMapping, error) {
+// Of returns the maps of a mount for a container with ids of its own.
+func (m *IDMap) Of(uids, gids []specs.LinuxIDMapping) ([]specs.LinuxIDMapping, []specs.LinuxIDMapping, error) {
 	var out [2][]specs.LinuxIDMapping
 	for n, list := range [][]specs.LinuxIDMapping{m.UIDs, m.GIDs} {
 		own := [][]specs.LinuxIDMapping{uids, gids}[n]

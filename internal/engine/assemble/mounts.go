@@ -137,7 +137,13 @@ func (b *build) point(p *Point) error {
 	if p.Relabel != NoRelabel {
 		b.out.Relabel = append(b.out.Relabel, *p)
 	}
+	if p.Chown && p.Overlay {
+		return errdef.Errorf(errdef.Invalid, "options O and U: the files below an overlay stay as they are")
+	}
 	if p.Chown {
+		if p.Type == mount.TypeBind {
+			b.weaker(p.Flag, "the owners of the files there: they become the container's user's")
+		}
 		b.out.Chown = append(b.out.Chown, *p)
 	}
 	m, err := b.idmapped(p, bindMount(p))
@@ -177,7 +183,7 @@ func (b *build) idmapped(p *Point, m specs.Mount) (specs.Mount, error) {
 		if b.r.Facts.Rootless {
 			return m, errdef.Errorf(errdef.Unsupported, "option idmap: mounts with other ids need root")
 		}
-		uids, gids, err := p.IDs.of(b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings)
+		uids, gids, err := p.IDs.Of(b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings)
 		if err != nil {
 			return m, err
 		}

@@ -204,6 +204,9 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 	if err := prepare(result); err != nil {
 		return err
 	}
+	if err := s.chown(ctx, result); err != nil {
+		return err
+	}
 	if err := s.relabel(ctx, &c.Record, result.Relabel); err != nil {
 		return err
 	}
@@ -232,9 +235,6 @@ func prepare(r *assemble.Result) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "volume: make the source: %w", err)
 		}
-	}
-	if len(r.Chown) > 0 {
-		return errdef.Errorf(errdef.Unsupported, "%s: option U, a change of owner, is not supported yet; the files are shown with the container's ids anyway", r.Chown[0].Flag)
 	}
 	return nil
 }
