@@ -10,8 +10,12 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 )
 
-// patience is how long a client that does not read may hold the container up, but for the one that started it: there the user waits as for a pipe.
-const patience = time.Second
+// How long clients that do not read may hold the container up: all of them together for a second with each piece of output, the one that started it, where the user waits as
+// for a pipe, for an hour. Who takes nothing for so long is let go of, and told so: the end of the output has a frame of its own, which it does not get.
+const (
+	patience      = time.Second
+	firstPatience = time.Hour
+)
 
 // A fan hands output to the log and to all clients.
 type fan struct {
@@ -19,9 +23,13 @@ type fan struct {
 	log     *log
 	clients map[net.Conn]bool // true: the first, which is waited for
 	closed  bool
+
+	firstPatience time.Duration
 }
 
-func newFan(log *log) *fan { return &fan{log: log, clients: map[net.Conn]bool{}} }
+func newFan(log *log) *fan {
+	return &fan{log: log, clients: map[net.Conn]bool{}, firstPatience: firstPatience}
+}
 
 // add takes a client; false when the output has ended.
 func (f *fan) add(c net.Conn, first bool) bool {
@@ -32,6 +40,13 @@ func (f *fan) add(c net.Conn, first bool) bool {
 	}
 	f.clients[c] = first
 	return true
+}
+
+// count is how many clients there are.
+func (f *fan) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.clients)
 }
 
 // has reports whether a client is one still.
@@ -58,15 +73,28 @@ func (f *fan) write(stream byte, data []byte) {
 		clients[c] = first
 	}
 	f.mu.Unlock()
+	if len(clients) == 1 {
+		for c, first := range clients {
+			f.hand(c, first, stream, data)
+		}
+		return
+	}
+	var group sync.WaitGroup // one that does not read costs the others nothing of their time
 	for c, first := range clients {
-		deadline := time.Time{}
-		if !first {
-			deadline = time.Now().Add(patience)
-		}
-		_ = c.SetWriteDeadline(deadline)
-		if control.Frame(c, stream, data) != nil {
-			f.drop(c)
-		}
+		group.Go(func() { f.hand(c, first, stream, data) })
+	}
+	group.Wait()
+}
+
+// hand gives a piece of output to a client, or lets go of it.
+func (f *fan) hand(c net.Conn, first bool, stream byte, data []byte) {
+	wait := patience
+	if first {
+		wait = f.firstPatience
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(wait))
+	if control.Frame(c, stream, data) != nil {
+		f.drop(c)
 	}
 }
 
@@ -75,7 +103,10 @@ func (f *fan) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
+	deadline := time.Now().Add(patience)
 	for c := range f.clients {
+		_ = c.SetWriteDeadline(deadline)
+		_ = control.Frame(c, control.EndStream, nil)
 		_ = c.Close()
 	}
 	f.clients = nil

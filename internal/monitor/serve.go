@@ -15,8 +15,18 @@ import (
 	"github.com/moby/moby/api/types/events"
 )
 
-// maxClients bounds how many are served at once: each has a goroutine and a buffer.
-const maxClients = 64
+// Bounds of how many are served at once: each has a goroutine. Those who stay leave room for those who have an order, whatever they do: a container can be stopped that
+// everybody watches.
+const (
+	maxAsking   = 64 // whose request has not come yet, or is being answered
+	maxAttached = 256
+	maxWaiting  = 1024
+)
+
+const (
+	requestTime = 5 * time.Second // for a request to come
+	lineSize    = 1 << 10         // bytes of a request that come at once
+)
 
 // serve listens on the socket until stop is called.
 func (m *monitor) serve() (stop func(), err error) {
@@ -26,7 +36,7 @@ func (m *monitor) serve() (stop func(), err error) {
 		return nil, err
 	}
 	var serving sync.WaitGroup
-	free := make(chan struct{}, maxClients)
+	free := make(chan struct{}, maxAsking)
 	serving.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -35,8 +45,9 @@ func (m *monitor) serve() (stop func(), err error) {
 			}
 			free <- struct{}{}
 			serving.Go(func() {
-				defer func() { <-free }()
-				m.client(c, false)
+				done := sync.OnceFunc(func() { <-free })
+				defer done()
+				m.serveClient(c, false, done)
 			})
 		}
 	})
@@ -63,14 +74,12 @@ func (m *monitor) adopt() error {
 	return nil
 }
 
-func (m *monitor) client(c net.Conn, first bool) { m.serveClient(c, first, func() {}) }
-
 // serveClient answers one request. served is called when nothing that happens from then on is missed, or when it has gone.
 func (m *monitor) serveClient(c net.Conn, first bool, served func()) {
 	defer served()
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-	r := bufio.NewReaderSize(c, control.MaxLine)
-	line, err := r.ReadSlice('\n')
+	_ = c.SetReadDeadline(time.Now().Add(requestTime))
+	r := bufio.NewReaderSize(c, lineSize)
+	line, err := readLine(r)
 	var q control.Request
 	if err != nil || json.Unmarshal(line, &q) != nil {
 		_ = c.Close()
@@ -82,8 +91,12 @@ func (m *monitor) serveClient(c net.Conn, first bool, served func()) {
 		return
 	}
 	if q.Op == "wait" {
-		m.waiting.Add(1)
 		defer m.waiting.Add(-1)
+		if m.waiting.Add(1) > maxWaiting {
+			_ = reply(c, control.Reply{Error: "too many wait for the end of the container already: " + strconv.Itoa(maxWaiting)})
+			_ = c.Close()
+			return
+		}
 		served()
 	}
 	_ = reply(c, m.answer(q))
@@ -93,7 +106,12 @@ func (m *monitor) serveClient(c net.Conn, first bool, served func()) {
 // attached serves a client that has the streams. The fan closes it: output may come for long after the end of its input. But one that has gone is let go of at once,
 // not when the program, which may be silent for days, has something to say.
 func (m *monitor) attached(c net.Conn, r io.Reader, q control.Request, first bool, served func()) {
-	if reply(c, control.Reply{}) != nil || !m.fan.add(c, first) {
+	if m.fan.count() >= maxAttached {
+		_ = reply(c, control.Reply{Error: "too many are attached to the container already: " + strconv.Itoa(maxAttached)})
+		_ = c.Close()
+		return
+	}
+	if reply(c, control.Reply{Ends: true}) != nil || !m.fan.add(c, first) {
 		_ = c.Close()
 		return
 	}
@@ -108,6 +126,18 @@ func (m *monitor) attached(c net.Conn, r io.Reader, q control.Request, first boo
 		time.Sleep(patience)
 	}
 	m.fan.drop(c)
+}
+
+// readLine reads a line, control.MaxLine bytes at most.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if err != bufio.ErrBufferFull || len(line) > control.MaxLine {
+			return line, err
+		}
+	}
 }
 
 func reply(c net.Conn, p control.Reply) error {

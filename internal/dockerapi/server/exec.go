@@ -63,7 +63,7 @@ func (s *Server) execStart(r *request) error {
 			return oerr
 		}
 		_, _ = io.WriteString(streams.Out, err.Error()+"\r\n")
-		return err
+		return nil
 	})
 }
 

@@ -37,6 +37,7 @@ func (r *request) mediaType(tty bool) string {
 type hijack struct {
 	conn    net.Conn
 	done    chan struct{}   // closed when the request has ended
+	tell    func(error)     // nil, or tells what went wrong in the middle
 	closing func()          // nil, or what is said before the end
 	leaving <-chan struct{} // nil, or closed when the client has said that it goes
 }
@@ -60,11 +61,14 @@ func (r *request) hijacked(take func(tty bool) (option.Streams, *hijack, error),
 		}
 		return s, err
 	})
-	if h != nil {
-		h.end()
-		return nil // there is nobody who could be told
+	if h == nil {
+		return err
 	}
-	return err
+	if err != nil && h.tell != nil && ctx.Err() == nil {
+		h.tell(err) // which waits for one that does not read, as output does
+	}
+	h.end()
+	return nil
 }
 
 // hijack takes the connection over for Docker's raw streams.
@@ -76,6 +80,13 @@ func (r *request) hijack(tty bool) (s option.Streams, h *hijack, err error) {
 	h, s.In, err = r.take(head)
 	if err == nil {
 		s.Out, s.Err = outputs(h.conn, tty)
+		h.tell = func(err error) {
+			text := []byte("\r\n" + err.Error() + "\r\n")
+			if !tty { // Docker's third stream
+				text = appendFrame(nil, 3, []byte(err.Error()+"\n"))
+			}
+			_, _ = h.conn.Write(text)
+		}
 	}
 	return s, h, err
 }

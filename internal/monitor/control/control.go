@@ -307,7 +307,7 @@ func (c *Conn) Copy(out, problems io.Writer) error {
 		switch {
 		case err == nil && head[0] == EndStream, err == io.EOF && !c.Reply.Ends:
 			return nil
-		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET) && c.Reply.Ends:
 			return errCut
 		case err != nil:
 			return errdef.Errorf(errdef.Unavailable, "monitor: %w", err)
@@ -317,7 +317,7 @@ func (c *Conn) Copy(out, problems io.Writer) error {
 			w = problems
 		}
 		_, err = io.CopyN(w, c.r, int64(binary.BigEndian.Uint32(head[4:])))
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, unix.ECONNRESET) && c.Reply.Ends {
 			return errCut
 		}
 		if err != nil {
