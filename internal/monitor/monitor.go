@@ -53,6 +53,9 @@ type monitor struct {
 func Main(run string) error {
 	debug.SetGCPercent(-1) // a start is over before a collection has brought anything: see settle
 	debug.SetMemoryLimit(memoryLimit)
+	if err := receiveAll(); err != nil {
+		return err // nobody to tell it to
+	}
 	ready := os.NewFile(control.ReadyFD, "ready")
 	m, err := open(run)
 	if err == nil {
@@ -63,6 +66,56 @@ func Main(run string) error {
 		tell(ready, control.Ready{Error: err.Error(), Hint: errdef.Hint(err), Kind: errdef.KindOf(err)})
 	}
 	return err
+}
+
+// receiveAll waits for the descriptors, and puts them where they belong. Until then this process has done nothing that anybody could see. An engine that dies is the end of the socket.
+func receiveAll() error {
+	unix.CloseOnExec(control.ReadyFD)
+	var fds []int
+	for word := byte(control.Handing); word == control.Handing; {
+		part, w, err := receiveSome()
+		if err != nil {
+			return err
+		}
+		fds, word = append(fds, part...), w
+	}
+	above := control.RootFD + len(fds)
+	for i, fd := range fds { // out of the way first: one may have the number that another gets
+		up, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
+		if err != nil {
+			return errdef.Errorf(errdef.Unavailable, "monitor: %d descriptors: %w", len(fds), err)
+		}
+		_ = unix.Close(fd)
+		fds[i] = up
+	}
+	for i, fd := range fds {
+		if err := unix.Dup3(fd, control.RootFD+i, unix.O_CLOEXEC); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "monitor: descriptor %d: %w", control.RootFD+i, err)
+		}
+		_ = unix.Close(fd)
+	}
+	return nil
+}
+
+// receiveSome takes a message with descriptors.
+func receiveSome() (fds []int, word byte, err error) {
+	var b [1]byte
+	oob := make([]byte, unix.CmsgSpace(4*control.MostFDs))
+	n, oobn, flags, _, err := unix.Recvmsg(control.ReadyFD, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+	for err == unix.EINTR {
+		n, oobn, flags, _, err = unix.Recvmsg(control.ReadyFD, b[:], oob, unix.MSG_CMSG_CLOEXEC)
+	}
+	if err != nil || n != 1 {
+		return nil, 0, errdef.Errorf(errdef.Unavailable, "monitor: the engine has gone: %d, %v", n, err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err == nil && len(messages) == 1 && flags&unix.MSG_CTRUNC == 0 {
+		fds, err = unix.ParseUnixRights(&messages[0])
+	}
+	if err != nil || len(fds) == 0 {
+		return nil, 0, errdef.WithHint(errdef.Errorf(errdef.Unavailable, "monitor: descriptors that came are lost: %v", err), "raise the limit of open files (ulimit -n)")
+	}
+	return fds, b[0], nil
 }
 
 // tell writes what the engine waits for, and lets others work on the container: if the engine was killed meanwhile, they had to wait for us.
@@ -93,9 +146,6 @@ func open(run string) (*monitor, error) {
 		return nil, errdef.Errorf(errdef.Conflict, "monitor: the container has one already")
 	}
 	m.rt = &runtime.Runtime{Root: m.o.RuntimeRoot, Systemd: m.o.Systemd, Rootless: m.o.Rootless, SeccompCache: m.o.SeccompCache}
-	for fd := control.ReadyFD; fd < control.ClientsFD+m.o.Clients+m.o.Mounts+m.o.Held; fd++ {
-		unix.CloseOnExec(fd)
-	}
 	return m, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
 

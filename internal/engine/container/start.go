@@ -6,11 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
@@ -20,6 +18,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
@@ -110,6 +109,8 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if err := os.MkdirAll(filepath.Join(run, control.Rootfs), 0o711); err != nil {
 		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
 	}
+	b := s.bear(id)
+	defer b.abort()
 	if err := s.oldLabels(ctx, &c.Record); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	}
 	defer more.close()
 	files := slices.Concat([]*os.File{root, use.File(), lock}, clients, more.mounts, more.held)
-	return s.teach(ctx, c, s.monitor(ctx, c, files))
+	return s.teach(ctx, c, s.monitor(ctx, c, b, files))
 }
 
 // lock serialises those who start or remove a container. The lock lasts until the last descriptor of this open file is closed, a monitor's included.
@@ -210,11 +211,8 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 	if err := s.relabel(ctx, &c.Record, result.Relabel); err != nil {
 		return err
 	}
-	data, err := json.Marshal(result.Spec)
-	if err == nil {
-		err = atomicfile.Write(filepath.Join(run, "config.json"), data, atomicfile.Options{Volatile: true})
-	}
-	if err != nil {
+	data := ocijson.AppendSpec(nil, result.Spec)
+	if err := atomicfile.Write(filepath.Join(run, "config.json"), data, atomicfile.Options{Volatile: true}); err != nil {
 		return err
 	}
 	orders, err := s.orders(c, result)
@@ -297,44 +295,18 @@ func resolver(h *api.HostConfig) string {
 	return text
 }
 
-// monitor starts the parent of the container and waits for its word.
-func (s *Service) monitor(ctx context.Context, c *Container, files []*os.File) error {
-	program, err := s.program()
-	if err != nil {
+// monitor gives the parent of the container what it works with, and waits for its word.
+func (s *Service) monitor(ctx context.Context, c *Container, b *birth, files []*os.File) error {
+	if err := b.hand(files); err != nil {
 		return err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
-	}
-	defer null.Close()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
-	}
-	defer r.Close()
-	extra := append([]*os.File{w}, files...)
-	for i := range extra {
-		if extra[i] == nil {
-			extra[i] = null
-		}
-	}
-	cmd := exec.Command(program, s.runDir(c.ID))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.Dir = null, null, null, extra, "/"
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
-		_ = w.Close()
-		return errdef.Errorf(errdef.Internal, "start %s: %w", program, err)
-	}
-	go func() { _ = cmd.Wait() }() // reaped, if we live that long
-	_ = w.Close()
+	r := b.conn
 	_ = r.SetReadDeadline(time.Now().Add(startTime))
 	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Now()) })
 	defer stop()
 	data, err := io.ReadAll(io.LimitReader(r, control.MaxLine))
 	if err != nil || len(data) == 0 {
-		_ = cmd.Process.Kill()
+		b.abort()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 		defer cancel()
 		if err == nil {
@@ -342,6 +314,7 @@ func (s *Service) monitor(ctx context.Context, c *Container, files []*os.File) e
 		}
 		return errors.Join(errdef.Errorf(errdef.Internal, "start: the monitor: %w", err), s.rt.Delete(end, c.ID, true))
 	}
+	b.cmd = nil // it lives on without us
 	var ready control.Ready
 	if err := json.Unmarshal(data, &ready); err != nil {
 		return errdef.Errorf(errdef.Internal, "start: the monitor: %w", err)

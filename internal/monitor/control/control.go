@@ -151,9 +151,9 @@ const (
 	DevicesDir = "devices" // a mount of the monitor's: device nodes that belong to the container's ids
 )
 
-// Descriptors that a monitor inherits.
+// Descriptors of a monitor. It inherits the first, and the others come through that: it is started while its orders are still being written.
 const (
-	ReadyFD  = 3 // pipe for one Ready
+	ReadyFD  = 3 // socket: a byte Handed with the others comes through it, and one Ready goes back
 	RootFD   = 4 // detached mount of the root file system
 	LayersFD = 5 // lock of the image's layers
 	StartFD  = 6 // the container's directory, locked by who starts it: until the monitor has told that it is ready
@@ -163,6 +163,13 @@ const (
 
 // EndStream is the stream of the frame that ends the output.
 const EndStream = 0
+
+// Bytes that come with the descriptors from RootFD on, of which a message carries MostFDs at most: Handed with the last ones. The end of the socket without it is the end of the monitor.
+const (
+	Handed  = 1
+	Handing = 2
+	MostFDs = 250 // SCM_MAX_FD of the kernel is 253
+)
 
 // MaxLine bounds a request and a reply, in bytes.
 const MaxLine = 64 << 10
