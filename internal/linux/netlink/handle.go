@@ -194,19 +194,38 @@ type Port struct {
 	Flood    bool // it gets what is for addresses that the bridge does not know
 	Others   bool // it reaches other ports that do not (the kernel's "isolated" is off)
 	Hairpin  bool
+	// Groups leads the frames that bridges keep to themselves (01:80:c2:00:00:00 and so on, but for those of MAC control, which are dropped anyway) through the rules for frames, instead of
+	// to the programs of the host that listen to the device.
+	Groups bool
 }
 
 // SetPort sets what a port may. What an older kernel lacks of it is not there: the rules of the firewall hold alone then.
 func (h *Handle) SetPort(index int, p Port) error {
-	return h.setPort(index, []portFlag{{unix.IFLA_BRPORT_LEARNING, p.Learning}, {unix.IFLA_BRPORT_UNICAST_FLOOD, p.Flood}, {unix.IFLA_BRPORT_ISOLATED, !p.Others}, {unix.IFLA_BRPORT_MODE, p.Hairpin}})
+	groups := uint16(0)
+	if p.Groups {
+		groups = 0xffff &^ 2 // the kernel takes no other one for the second
+	}
+	return h.setPort(index, []portFlag{
+		flag(unix.IFLA_BRPORT_LEARNING, p.Learning), flag(unix.IFLA_BRPORT_UNICAST_FLOOD, p.Flood), flag(unix.IFLA_BRPORT_ISOLATED, !p.Others), flag(unix.IFLA_BRPORT_MODE, p.Hairpin),
+		{unix.IFLA_BRPORT_GROUP_FWD_MASK, binary.NativeEndian.AppendUint16(nil, groups)},
+	})
 }
 
 // LockPort lets a port send only from addresses that the bridge has an entry for, and not be the one that makes entries (kernel 5.18; Unsupported before).
-func (h *Handle) LockPort(index int) error { return h.setPort(index, []portFlag{{brportLocked, true}}) }
+func (h *Handle) LockPort(index int) error {
+	return h.setPort(index, []portFlag{flag(brportLocked, true)})
+}
 
 type portFlag struct {
-	kind uint16
-	on   bool
+	kind  uint16
+	value []byte
+}
+
+func flag(kind uint16, on bool) portFlag {
+	if on {
+		return portFlag{kind, []byte{1}}
+	}
+	return portFlag{kind, []byte{0}}
 }
 
 func (h *Handle) setPort(index int, flags []portFlag) error {
@@ -215,11 +234,7 @@ func (h *Handle) setPort(index int, flags []portFlag) error {
 	m := newMessage(unix.RTM_SETLINK, 0, fixed)
 	var data message
 	for _, f := range flags {
-		v := byte(0)
-		if f.on {
-			v = 1
-		}
-		data.attr(f.kind, []byte{v})
+		data.attr(f.kind, f.value)
 	}
 	m.attr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, data.b)
 	return wrap(h.c.exec(m), "set what bridge port %d may", index)

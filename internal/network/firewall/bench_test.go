@@ -24,7 +24,7 @@ func BenchmarkAdd(b *testing.B) {
 		return network.Attached{Network: n, Endpoint: e}
 	}
 	s := newSpace(b)
-	s.do(func() {
+	s.Do(func() {
 		var all []network.Attached
 		for i := range 200 {
 			all = append(all, attached(i+2))

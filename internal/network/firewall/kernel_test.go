@@ -8,7 +8,7 @@ import (
 // What nft lists is what the text says, but for the order of elements and the words of some priorities.
 func TestKernelSaysTheSame(t *testing.T) {
 	s := newSpace(t)
-	s.do(func() {
+	s.Do(func() {
 		if err := Restore(example()); err != nil {
 			t.Error(err)
 		}
@@ -17,7 +17,7 @@ func TestKernelSaysTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := s.run("nft", "-s", "list", "ruleset")
+	got := s.Run("nft", "-s", "list", "ruleset")
 	same := strings.NewReplacer("priority raw", "priority -300", "priority filter - 10", "priority -10", "priority dstnat", "priority -100", "priority srcnat", "priority 100",
 		"priority filter + 1000", "priority 1000", " snaplen 128", "", "@nh,0,8 & 0xf != 0x5", "ip hdrlength != 5", "ip6 nexthdr ip ", "ip6 nexthdr 0 ", "ipv6-route", "43", "ipv6-opts", "60", "mobility-header", "135", "hip ", "139 ", "shim6", "140", "ipv6-frag", "44")
 	bridge := func(s string) string {

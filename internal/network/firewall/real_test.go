@@ -29,10 +29,10 @@ func TestPublished(t *testing.T) {
 	other := w.attach(d, end(d, "2", "job", "3"), false)
 	far := w.attach(s, end(s, "3", "db", "2"), false)
 	for _, p := range []string{"80", "81"} {
-		c.serve("web", "tcp", ":"+p)
+		c.Serve("web", "tcp", ":"+p)
 	}
-	c.serve("web", "udp", "10.89.0.2:53")
-	c.serve("web", "udp", "[fd89::2]:53")
+	c.Serve("web", "udp", "10.89.0.2:53")
+	c.Serve("web", "udp", "[fd89::2]:53")
 
 	w.host.reaches("tcp", "127.0.0.1:8080", "web 10.89.0.1")
 	w.host.reaches("tcp", "[::1]:8080", "web fd89::1")
@@ -58,8 +58,8 @@ func TestPublished(t *testing.T) {
 	w.lan.fails("tcp", "[2001:db8::1]:8080")
 	far.fails("tcp", "10.90.0.1:8080")
 	// Not published: by its address, with a route to it.
-	w.lan.run("ip", "route", "add", "10.89.0.0/24", "via", "192.0.2.1")
-	w.lan.run("ip", "-6", "route", "add", "fd89::/64", "via", "2001:db8::1")
+	w.lan.Run("ip", "route", "add", "10.89.0.0/24", "via", "192.0.2.1")
+	w.lan.Run("ip", "-6", "route", "add", "fd89::/64", "via", "2001:db8::1")
 	w.lan.fails("tcp", "10.89.0.2:80")
 	w.lan.fails("tcp", "[fd89::2]:80")
 	w.lan.fails("tcp", "10.89.0.2:81")
@@ -72,17 +72,17 @@ func TestHostFirewallHolds(t *testing.T) {
 	web := end(d, "1", "web", "2")
 	w.publish(d, web, network.Port{Protocol: "tcp", Container: 80, First: 8081, Last: 8081, Host: netip.IPv4Unspecified()}, network.Port{Protocol: "tcp", Container: 80, First: 8081, Last: 8081, Host: netip.IPv6Unspecified()})
 	c := w.attach(d, web, false)
-	c.serve("web", "tcp", ":80")
+	c.Serve("web", "tcp", ":80")
 	w.lan.reaches("tcp", "192.0.2.1:8081", "web 192.0.2.2")
 	w.lan.reaches("tcp", "[2001:db8::1]:8081", "web 2001:db8::2")
-	w.host.run("nft", "add table inet mine; add chain inet mine input { type filter hook input priority 0; policy drop; }; add rule inet mine input ct state established accept; add rule inet mine input iif lo accept; add rule inet mine input meta l4proto ipv6-icmp accept")
+	w.host.Run("nft", "add table inet mine; add chain inet mine input { type filter hook input priority 0; policy drop; }; add rule inet mine input ct state established accept; add rule inet mine input iif lo accept; add rule inet mine input meta l4proto ipv6-icmp accept")
 	w.lan.fails("tcp", "192.0.2.1:8081")
 	w.lan.fails("tcp", "[2001:db8::1]:8081")
 	w.host.reaches("tcp", "127.0.0.1:8081", "web 10.89.0.1")
-	w.host.run("nft", "add rule inet mine input ip saddr 192.0.2.2 tcp dport 8081 accept")
+	w.host.Run("nft", "add rule inet mine input ip saddr 192.0.2.2 tcp dport 8081 accept")
 	w.lan.reaches("tcp", "192.0.2.1:8081", "web 192.0.2.2")
 	w.lan.fails("tcp", "[2001:db8::1]:8081")
-	w.host.run("nft", "add rule inet mine input ip6 saddr 2001:db8::/64 tcp dport 8081 accept")
+	w.host.Run("nft", "add rule inet mine input ip6 saddr 2001:db8::/64 tcp dport 8081 accept")
 	w.lan.reaches("tcp", "[2001:db8::1]:8081", "web 2001:db8::2")
 }
 
@@ -95,14 +95,14 @@ func TestIsolation(t *testing.T) {
 	x, y := w.attach(s, end(s, "3", "x", "2"), false), w.attach(s, end(s, "4", "y", "3"), false)
 	p, q := w.attach(inner, end(inner, "5", "p", "2"), false), w.attach(inner, end(inner, "6", "q", "3"), false)
 	for name, c := range w.ends {
-		c.serve(name, "tcp", ":80")
+		c.Serve(name, "tcp", ":80")
 	}
-	w.host.serve("host", "tcp", ":22")
-	w.lan.serve("lan", "tcp", ":80")
-	w.lan.run("ip", "addr", "add", "169.254.169.254/32", "dev", "eth0")
-	w.lan.run("ip", "-6", "addr", "add", "fd00:ec2::254/128", "dev", "eth0", "nodad")
-	w.host.run("ip", "route", "add", "169.254.169.254/32", "via", "192.0.2.2")
-	w.host.run("ip", "-6", "route", "add", "fd00:ec2::254/128", "via", "2001:db8::2")
+	w.host.Serve("host", "tcp", ":22")
+	w.lan.Serve("lan", "tcp", ":80")
+	w.lan.Run("ip", "addr", "add", "169.254.169.254/32", "dev", "eth0")
+	w.lan.Run("ip", "-6", "addr", "add", "fd00:ec2::254/128", "dev", "eth0", "nodad")
+	w.host.Run("ip", "route", "add", "169.254.169.254/32", "via", "192.0.2.2")
+	w.host.Run("ip", "-6", "route", "add", "fd00:ec2::254/128", "via", "2001:db8::2")
 	w.host.reaches("tcp", "169.254.169.254:80", "lan 192.0.2.1")
 	w.host.reaches("tcp", "[fd00:ec2::254]:80", "lan 2001:db8::1")
 
@@ -137,17 +137,17 @@ func TestPolicy(t *testing.T) {
 	e.Policy = network.Policy{Allow: []network.Destination{{Host: "a.example", Port: 80}, {Host: "b.example"}, {Prefix: netip.MustParsePrefix("198.51.100.0/25"), Port: 81}}}
 	c := w.attach(d, e, false)
 	for _, addr := range []string{"198.51.100.1", "198.51.100.200", "203.0.113.1", "203.0.113.2"} {
-		w.lan.run("ip", "addr", "add", addr+"/32", "dev", "eth0")
-		w.host.run("ip", "route", "add", addr+"/32", "via", "192.0.2.2")
+		w.lan.Run("ip", "addr", "add", addr+"/32", "dev", "eth0")
+		w.host.Run("ip", "route", "add", addr+"/32", "via", "192.0.2.2")
 	}
-	w.lan.serve("lan", "tcp", ":80")
-	w.lan.serve("lan", "tcp", ":81")
+	w.lan.Serve("lan", "tcp", ":80")
+	w.lan.Serve("lan", "tcp", ":81")
 	for _, addr := range []string{"192.0.2.2:80", "[2001:db8::2]:80", "203.0.113.1:80", "203.0.113.2:80", "198.51.100.1:80", "198.51.100.200:81"} {
 		c.fails("tcp", addr)
 	}
 	c.reaches("tcp", "198.51.100.1:81", "lan 192.0.2.1")
 	learn := func(name, addr string) {
-		w.host.do(func() {
+		w.host.Do(func() {
 			a := network.Attached{Network: d, Endpoint: e}
 			if ok, err := Learn(a, func(x network.Destination) bool { return x.Host == name }, []netip.Addr{netip.MustParseAddr(addr)}, soon*10); !ok || err != nil {
 				t.Errorf("learn: %v, %v", ok, err)
@@ -162,14 +162,14 @@ func TestPolicy(t *testing.T) {
 	c.fails("tcp", "203.0.113.2:80")
 	c.reaches("tcp", "[2001:db8::2]:80", "lan 2001:db8::1")
 	c.reaches("tcp", "[2001:db8::2]:81", "lan 2001:db8::1")
-	w.host.do(func() {
+	w.host.Do(func() {
 		for i := range 2 { // what somebody has removed already is fine
 			if err := Remove(network.Attached{Network: d, Endpoint: e}, false); err != nil {
 				t.Errorf("remove %d: %v", i, err)
 			}
 		}
 	})
-	if got := w.host.run("nft", "list", "table", "inet", "bulkhead"); strings.Contains(got, "203.0.113.1") || strings.Contains(got, "job") {
+	if got := w.host.Run("nft", "list", "table", "inet", "bulkhead"); strings.Contains(got, "203.0.113.1") || strings.Contains(got, "job") {
 		t.Errorf("left: %s", got)
 	}
 }
@@ -178,11 +178,11 @@ func TestPolicy(t *testing.T) {
 func TestAddRemove(t *testing.T) {
 	s := newSpace(t)
 	all := example()
-	tables := func() string { return s.run("nft", "-s", "list", "ruleset") }
+	tables := func() string { return s.Run("nft", "-s", "list", "ruleset") }
 	const mine = "add table inet mine; add chain inet mine input { type filter hook input priority 0; }; add rule inet mine input tcp dport 22 accept"
-	s.run("nft", mine)
+	s.Run("nft", mine)
 	before := tables()
-	s.do(func() {
+	s.Do(func() {
 		for range 2 {
 			for _, a := range all {
 				if err := Add(a); err != nil {
@@ -192,7 +192,7 @@ func TestAddRemove(t *testing.T) {
 		}
 	})
 	one := sorted(tables())
-	s.do(func() {
+	s.Do(func() {
 		if err := Restore(all); err != nil {
 			t.Error(err)
 		}
@@ -204,21 +204,21 @@ func TestAddRemove(t *testing.T) {
 		t.Errorf("restored:\n%s\nadded:\n%s", got, one)
 	}
 	for _, damage := range []string{"flush ruleset", "delete table inet bulkhead", "flush chain inet bulkhead forward", "flush set bridge bulkhead ports", "delete table bridge bulkhead", "flush set inet bulkhead bridges", "flush chain ip bulkhead goon"} {
-		s.run("nft", damage)
-		s.do(func() {
+		s.Run("nft", damage)
+		s.Do(func() {
 			if repaired, err := Repair(all); !repaired || err != nil {
 				t.Errorf("%s: repaired: %v, %v", damage, repaired, err)
 			}
 		})
 		if damage == "flush ruleset" {
-			s.run("nft", mine)
+			s.Run("nft", mine)
 		}
 		if got := sorted(tables()); got != one {
 			t.Errorf("%s: repaired:\n%s\nadded:\n%s", damage, got, one)
 		}
 	}
-	s.run("nft", "flush ruleset; "+mine)
-	s.do(func() {
+	s.Run("nft", "flush ruleset; "+mine)
+	s.Do(func() {
 		if err := Restore(all); err != nil {
 			t.Error(err)
 		}
@@ -231,7 +231,7 @@ func TestAddRemove(t *testing.T) {
 	if got := tables(); got != before {
 		t.Errorf("left: %s", got)
 	}
-	if got := s.run("ip", "-o", "link"); strings.Contains(got, loopName) {
+	if got := s.Run("ip", "-o", "link"); strings.Contains(got, loopName) {
 		t.Errorf("left: %s", got)
 	}
 }
@@ -248,9 +248,9 @@ func sorted(s string) string {
 
 func TestPublishTaken(t *testing.T) {
 	s := newSpace(t)
-	s.serve("x", "tcp", "127.0.0.1:8080")
+	s.Serve("x", "tcp", "127.0.0.1:8080")
 	n := defaultNet()
-	s.do(func() {
+	s.Do(func() {
 		_, _, err := Publish([]network.Port{{Protocol: "tcp", Container: 80, First: 8080, Last: 8080}}, n)
 		if !errdef.Is(err, errdef.Conflict) {
 			t.Errorf("a taken port: %v", err)

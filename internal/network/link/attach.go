@@ -55,7 +55,7 @@ func connect(h *netlink.Handle, n *network.Network, e *network.Endpoint, s sides
 	if err := set([]setting{{"ipv6/conf/" + e.Device + "/disable_ipv6", "1", true}}); err != nil {
 		return err
 	}
-	if err := h.SetPort(s.port, netlink.Port{Others: n.Between}); err != nil {
+	if err := h.SetPort(s.port, netlink.Port{Others: n.Between, Groups: true}); err != nil {
 		return err
 	}
 	if err := h.AddEntry(s.port, s.mac); err != nil {
