@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"hash/fnv"
 	"net/netip"
 	"time"
 
@@ -61,10 +60,12 @@ func Listen(container string) (*Listener, error) {
 		return nil, errdef.Errorf(errdef.Unavailable, "listen to refusals: %w", err)
 	}
 	_ = c.SetDeadline(time.Now().Add(startTime))
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(container))
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(container) {
+		h = (h ^ uint32(container[i])) * 16777619
+	}
 	for i := range uint32(attempts) {
-		group := uint16(firstGroup + (h.Sum32()+i)%groups)
+		group := uint16(firstGroup + (h+i)%groups)
 		err = configure(c, group, cfgCommand, []byte{cmdBind})
 		if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EPERM) && i < attempts-1 {
 			continue
