@@ -256,8 +256,9 @@ func (m *monitor) finish() error {
 		err = netErr
 	}
 	close(m.ended)
-	for end := time.Now().Add(patience); m.waiting.Load() > 0 && time.Now().Before(end); { // who waits is told before we go
-		time.Sleep(time.Millisecond)
+	look := 20 * time.Microsecond
+	for end := time.Now().Add(patience); m.waiting.Load() > 0 && time.Now().Before(end); look = min(2*look, time.Millisecond) { // who waits is told before we go
+		time.Sleep(look)
 	}
 	m.stdin.finish()
 	m.fan.close()

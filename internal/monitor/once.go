@@ -74,16 +74,13 @@ func (m *monitor) once() error {
 	if err == nil {
 		err = cleanErr
 	}
-	serr := m.set(func(s *control.State) {
-		s.PID, s.ExitCode, s.OOMKilled, s.Finished, s.Error = 0, code, oom, time.Now().UTC(), ""
-		if err != nil {
-			s.Error = err.Error()
-		}
-	})
-	m.died(code, time.Since(began))
-	if err == nil {
-		err = serr
+	m.mu.Lock() // written with what comes of it: another run, or the end
+	m.state.PID, m.state.ExitCode, m.state.OOMKilled, m.state.Finished, m.state.Error = 0, code, oom, time.Now().UTC(), ""
+	if err != nil {
+		m.state.Error = err.Error()
 	}
+	m.mu.Unlock()
+	m.died(code, time.Since(began))
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -159,7 +160,10 @@ func (s *Service) await(ctx context.Context, id string, q control.Request, ready
 		if !s.exists(id) {
 			err = errdef.Errorf(errdef.NotFound, "no such container: %s", id)
 		}
-		if err == nil {
+		if err == nil && look < lastLook && !control.Alive(s.runDir(id)) {
+			continue
+		}
+		if err == nil { // not each time: what a killed monitor left is ended by this
 			if c, gerr := s.get(id); gerr == nil && !c.Alive {
 				continue
 			}
@@ -207,7 +211,7 @@ func (s *Service) Wait(ctx context.Context, name string, until api.WaitCondition
 	}
 	code, seen := c.State.ExitCode, false // what was seen last: of one that is being removed the record may be there when its state is not any more
 	for {
-		last, err := s.ended(ctx, c, ready)
+		last, err := s.ended(ctx, c, until, ready)
 		if err == nil {
 			code, seen = last, true
 		}
@@ -251,7 +255,7 @@ func (s *Service) recordedExit(ctx context.Context, r *Record, otherwise int) in
 }
 
 // ended returns the exit code of the run of a container that is under way, or of the next one if none is. Of kind NotFound: it is gone.
-func (s *Service) ended(ctx context.Context, before *Container, ready func()) (int, error) {
+func (s *Service) ended(ctx context.Context, before *Container, until api.WaitCondition, ready func()) (int, error) {
 	if p := before.Host.RestartPolicy.Name; p != "" && p != "no" {
 		inner, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
@@ -263,6 +267,9 @@ func (s *Service) ended(ctx context.Context, before *Container, ready func()) (i
 		if err == nil {
 			_ = conn.Close()
 			if st := conn.Reply.State; st != nil && (before.Alive || !st.Finished.Equal(before.State.Finished)) { // else a monitor's last instant
+				if until == api.WaitConditionRemoved && before.Host.AutoRemove {
+					awaitMonitor(ctx, st.Monitor)
+				}
 				return conn.Reply.State.ExitCode, nil
 			}
 		}
@@ -282,6 +289,18 @@ func (s *Service) ended(ctx context.Context, before *Container, ready func()) (i
 		}
 		time.Sleep(firstLook)
 	}
+}
+
+// awaitMonitor waits until a monitor has ended that has told its last word, and removes its container now.
+func awaitMonitor(ctx context.Context, pid int) {
+	p, err := pidfd.Open(pid)
+	if err != nil {
+		return // it has
+	}
+	defer p.Close()
+	ctx, cancel := context.WithTimeout(ctx, lastInstant)
+	defer cancel()
+	_ = p.Await(ctx) // who asked looks again in any case
 }
 
 // restarted is the exit code of a run that another one follows.
