@@ -1,8 +1,11 @@
 package labelpipe
 
 import (
+	"errors"
+	"io"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"golang.org/x/sys/unix"
@@ -97,4 +100,44 @@ func TestRoom(t *testing.T) {
 	}
 	unix.Close(room)
 	carries(t, "system_u:object_r:container_file_t:s0", r, w)
+}
+
+// TestFiles: the program's end blocks, as programs expect, and ours takes deadlines; both ends are one file, whose owner can be changed through either.
+func TestFiles(t *testing.T) {
+	for _, label := range []string{"", "system_u:object_r:container_file_t:s0:c1,c2"} {
+		for _, in := range []bool{true, false} {
+			theirs, ours, err := Files(label, in)
+			if label != "" && os.Geteuid() != 0 && errdef.Is(err, errdef.Denied) {
+				continue
+			}
+			must(t, err)
+			raw, err := theirs.SyscallConn()
+			must(t, err)
+			must(t, raw.Control(func(fd uintptr) {
+				flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+				if err != nil || flags&unix.O_NONBLOCK != 0 || (flags&unix.O_ACCMODE == unix.O_RDONLY) != in {
+					t.Errorf("%q, %v: their flags are %#x, %v", label, in, flags, err)
+				}
+			}))
+			must(t, ours.SetDeadline(time.Now().Add(-time.Second)))
+			buf := make([]byte, 8)
+			if !in {
+				if _, err := ours.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%q: a read after the deadline: %v", label, err)
+				}
+			}
+			must(t, ours.SetDeadline(time.Time{}))
+			from, to := ours, theirs
+			if in {
+				from, to = theirs, ours
+			}
+			_, err = to.WriteString("through")
+			must(t, err)
+			must(t, to.Close())
+			if b, err := io.ReadAll(from); err != nil || string(b) != "through" {
+				t.Errorf("%q, %v: %q, %v", label, in, b, err)
+			}
+			must(t, from.Close())
+		}
+	}
 }

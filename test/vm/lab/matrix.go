@@ -68,11 +68,16 @@ var matrix = []row{
 	}},
 	{boot: boot{"stable", "selinux", "small"}, suites: []suite{
 		{pkg: "./internal/sandbox/lsm"},
-		{pkg: "./internal/selinux", skips: "TestAllocateWithout", timeout: long},
+		{pkg: "./internal/selinux", skips: "TestAllocateWithout|TestFilesWithout", timeout: long},
 		{pkg: "./internal/doctor", run: "TestExamine|TestLab"},
-		{pkg: "./internal/selinux/category"},
+		{pkg: "./internal/image/snapshot", run: "SELinux"},
+		{pkg: "./internal/engine/container", run: "Label", skips: "TestLabelsWithout"},
 		{pkg: "./test/lsm", run: "SELinux", timeout: long},
 		{pkg: "./test/engine", run: "SELinux", timeout: long},
+	}},
+	{boot: boot{"oldstable", "selinux", "small"}, suites: []suite{
+		{pkg: "./internal/image/snapshot", run: "SELinux"},
+		{pkg: "./test/engine", run: "SELinux(Default|Streams)", timeout: long},
 	}},
 }
 
