@@ -47,6 +47,27 @@ func Common() (string, error) {
 	return Shared(file.String())
 }
 
+// Layers is the policy's label for the layers of images, which all containers read and none writes: one for that, as container_ro_file_t, or else Common.
+func Layers() (string, error) {
+	if Current() == Disabled {
+		return "", nil
+	}
+	if l := policy.ROFileLabel(); l != "" {
+		return l, nil
+	}
+	return Common()
+}
+
+// SameType reports whether two labels have one type and one level; users and roles of files matter to no container.
+func SameType(a, b string) bool {
+	x, err := parseLabel(a)
+	if err != nil {
+		return false
+	}
+	y, err := parseLabel(b)
+	return err == nil && x.kind == y.kind && x.level == y.level
+}
+
 // UsableType reports whether a label's type is one that the policy has for files of containers: mount is a container's own mount label.
 func UsableType(label, mount string) bool {
 	l, err := parseLabel(label)

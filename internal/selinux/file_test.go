@@ -28,6 +28,17 @@ func TestUsableType(t *testing.T) {
 	}
 }
 
+func TestSameType(t *testing.T) {
+	const label = "system_u:object_r:container_ro_file_t:s0"
+	for other, want := range map[string]bool{
+		label: true, "unconfined_u:object_r:container_ro_file_t:s0": true, "system_u:object_r:container_ro_file_t:s0:c1": false, "system_u:object_r:var_lib_t:s0": false, "": false,
+	} {
+		if got := SameType(other, label); got != want {
+			t.Errorf("%q: %v", other, got)
+		}
+	}
+}
+
 // Without SELinux there is no label to be set, and none common to all containers.
 func TestFilesWithout(t *testing.T) {
 	if Current() != Disabled {

@@ -246,6 +246,27 @@ func (s *Service) labelFiles(r *Record) error {
 	return nil
 }
 
+// labelLayers gives the layers of an image a label that all containers may read, once. The label of the mount decides about everything else;
+// but older kernels (seen on 6.1, not on 6.12) look at a layer's own file when the protection of mapped memory changes (mprotect(2)), as the loader of every program does.
+func (s *Service) labelLayers(ctx context.Context, dirs []string) error {
+	if selinux.Current() == selinux.Disabled {
+		return nil
+	}
+	label, err := selinux.Layers()
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if selinux.SameType(selinux.Of(dir), label) {
+			continue
+		}
+		if _, err := s.relabelTree(ctx, dir, selinux.Volume{Label: label, Shared: true}); err != nil {
+			return flagged("layers of the image", err)
+		}
+	}
+	return nil
+}
+
 // relabel labels the sources that a container's flags say so of: :z for all containers, :Z for this one.
 func (s *Service) relabel(ctx context.Context, r *Record, points []assemble.Point) error {
 	for i := range points {
@@ -276,12 +297,7 @@ func (s *Service) relabelPoint(ctx context.Context, r *Record, p *assemble.Point
 	if !strings.HasPrefix(p.Source, volumesDir(s.o.Root)+"/") {
 		v.Guard = []string{s.o.Root, s.o.Run}
 	}
-	unlock, err := s.lockRelabel(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	done, err := selinux.Relabel(ctx, p.Source, v)
+	done, err := s.relabelTree(ctx, p.Source, v)
 	if errdef.Is(err, errdef.Denied) { // it is the request that cannot be, not the program that may not run
 		err = errdef.WithHint(errdef.Errorf(errdef.Invalid, "%w", err), errdef.Hint(err))
 	}
@@ -295,6 +311,16 @@ func (s *Service) relabelPoint(ctx context.Context, r *Record, p *assemble.Point
 		s.warn(errdef.Errorf(errdef.Unsupported, "%s: %s in it is a mount of its own, whose files keep their labels", p.Flag, dir))
 	}
 	return nil
+}
+
+// relabelTree labels a tree, while nobody else does.
+func (s *Service) relabelTree(ctx context.Context, dir string, v selinux.Volume) (selinux.Done, error) {
+	unlock, err := s.lockRelabel(ctx)
+	if err != nil {
+		return selinux.Done{}, err
+	}
+	defer unlock()
+	return selinux.Relabel(ctx, dir, v)
 }
 
 // lockRelabel waits until nobody else relabels: two that do one tree at once would leave a mixture.

@@ -122,6 +122,9 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 		return errdef.Errorf(errdef.Unsupported, "start: an image without layers cannot run")
 	}
 	defer use.Close()
+	if err := s.labelLayers(ctx, use.Layers()); err != nil {
+		return err
+	}
 	root, err := s.mount(c, use)
 	if err != nil {
 		return err
