@@ -41,6 +41,7 @@ func commands() []entry {
 		{[]string{"login"}, loginCommand},
 		{[]string{"logout"}, logoutCommand},
 		{[]string{"logs"}, logsCommand},
+		{[]string{"network"}, networkCommand},
 		{[]string{"pause"}, pauseCommand},
 		{[]string{"port"}, portCommand},
 		{[]string{"ps"}, func(p *program) *cobra.Command { return psCommand(p, "ps") }},

@@ -151,12 +151,15 @@ func signalNames() []string {
 func (p *program) completeRun(c *cobra.Command) {
 	for flag, words := range map[string][]string{
 		"attach": {"stdin", "stdout", "stderr"}, "level": {"compat", "hardened", "untrusted"}, "pull": {"always", "missing", "never", "newer"},
-		"restart": {"no", "on-failure", "always", "unless-stopped"}, "network": {"none", "host", "container:"}, "pid": {"host", "private", "container:"},
+		"restart": {"no", "on-failure", "always", "unless-stopped"}, "pid": {"host", "private", "container:"},
 		"ipc": {"host", "none", "private", "shareable", "container:"}, "uts": {"host", "private"}, "cgroupns": {"host", "private"}, "userns": {"host", "private", "auto"},
 		"log-driver": {"json-file", "journald", "syslog", "none"}, "stop-signal": signalNames(),
 		"security-opt": {"apparmor=", "label=", "mask=", "no-new-privileges", "seccomp=", "systempaths=unconfined", "unmask="},
 	} {
 		p.completeWords(c, flag, words...)
 	}
+	_ = c.RegisterFlagCompletionFunc("network", func(cmd *cobra.Command, _ []string, begin string) ([]string, cobra.ShellCompDirective) { // the flag is there
+		return p.completeNetworks(cmd, nil, begin)
+	})
 	_ = c.RegisterFlagCompletionFunc("volumes-from", p.completeContainers(nil)) // the flag is there
 }

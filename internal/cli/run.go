@@ -128,13 +128,15 @@ func (p *program) create(ctx context.Context, api *client.Client, f *runflags.Fl
 			return "", errdef.WithHint(err, "remove the file, or name another")
 		}
 	}
-	if len(q.Secrets) > 0 {
-		if err := p.mustBeOurs(ctx, api, "--secret"); err != nil {
+	if flag := q.Ours(); flag != "" {
+		if err := p.mustBeOurs(ctx, api, flag); err != nil {
 			return "", err
 		}
 	}
-	if err := p.pullFirst(ctx, api, f.Pull, q.Image, pulls); err != nil {
-		return "", err
+	if q.Rootfs == "" {
+		if err := p.pullFirst(ctx, api, f.Pull, q.Image, pulls); err != nil {
+			return "", err
+		}
 	}
 	query := url.Values{}
 	for name, value := range map[string]string{"name": f.Name, "platform": f.Platform} {
@@ -144,7 +146,7 @@ func (p *program) create(ctx context.Context, api *client.Client, f *runflags.Fl
 	}
 	var answer container.CreateResponse
 	err = api.Post(ctx, "/containers/create", query, q.Body(), &answer)
-	if errdef.Is(err, errdef.NotFound) && f.Pull == "missing" && !p.hasImage(ctx, api, q.Image) {
+	if errdef.Is(err, errdef.NotFound) && f.Pull == "missing" && q.Rootfs == "" && !p.hasImage(ctx, api, q.Image) {
 		if !f.Quiet {
 			p.line("Unable to find image '" + q.Image + "' locally")
 		}

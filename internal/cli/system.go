@@ -189,7 +189,7 @@ func systemPruneCommand(p *program) *cobra.Command {
 }
 
 func (o *systemPruning) question() string {
-	out := "WARNING! This will remove:\n  - all stopped containers\n"
+	out := "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
 	if o.volumes {
 		out += "  - all anonymous volumes not used by at least one container\n"
 	}
@@ -216,6 +216,9 @@ func (p *program) systemPrune(ctx context.Context, o *systemPruning) error {
 	}
 	total := containers.SpaceReclaimed
 	if err := p.writeDeleted("Containers", containers.ContainersDeleted); err != nil {
+		return err
+	}
+	if err := p.pruneNetworks(ctx, &o.filters); err != nil {
 		return err
 	}
 	if o.volumes {

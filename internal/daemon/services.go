@@ -8,11 +8,13 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/dockerapi/server"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/container"
 	engineimage "github.com/bulkhead-engine/bulkhead/internal/engine/image"
+	enginenetwork "github.com/bulkhead-engine/bulkhead/internal/engine/network"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/system"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
+	"github.com/bulkhead-engine/bulkhead/internal/network"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -21,6 +23,7 @@ type services struct {
 	images     func() (*image.Service, error)
 	containers func() (*container.Service, error)
 	volumes    *volume.Service
+	networks   *enginenetwork.Service
 
 	mu      sync.Mutex
 	closers []func() error
@@ -60,6 +63,7 @@ func (e *Engine) open() (server.Services, error) {
 		}
 		return c.VolumeUsers()
 	}})
+	s.networks = e.networks(log)
 	s.images = sync.OnceValues(func() (*image.Service, error) {
 		lib, err := image.Open(image.Options{Root: e.o.Root, Unpacker: e.program("bulkhead-unpack"), InUse: func() (map[digest.Digest][]string, error) {
 			if !e.anyContainer() {
@@ -81,7 +85,7 @@ func (e *Engine) open() (server.Services, error) {
 		if err != nil {
 			return nil, err
 		}
-		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Volumes: s.volumes, Monitor: e.program("bulkhead-monitor"), Warn: e.o.Warn})
+		return container.Open(container.Options{Root: e.o.Root, Run: e.o.Run, Images: lib, Volumes: s.volumes, Networks: s.networks, Monitor: e.program("bulkhead-monitor"), Warn: e.o.Warn})
 	})
 	images := engineimage.New(engineimage.Options{Open: s.images, Events: log, Warn: e.o.Warn})
 	return server.Services{
@@ -97,9 +101,24 @@ func (e *Engine) open() (server.Services, error) {
 			}
 			return c, nil
 		},
-		Volumes: s.volumes,
-		Images:  images,
+		Volumes:  s.volumes,
+		Networks: s.networks,
+		Images:   images,
 	}, nil
+}
+
+// networks makes the service for networks, which leaves the connecting to that for containers.
+func (e *Engine) networks(log *event.Log) *enginenetwork.Service {
+	return enginenetwork.New(enginenetwork.Options{
+		Root: filepath.Join(e.o.Root, "networks"), Run: network.Dir(filepath.Join(e.o.Run, "network")), Events: log, Warn: e.o.Warn,
+		Containers: func() (enginenetwork.Containers, error) {
+			c, err := e.services.containers()
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+	})
 }
 
 // system makes the service for the engine as a whole.

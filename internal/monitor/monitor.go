@@ -300,6 +300,9 @@ func (m *monitor) remove() error {
 	if e := m.giveBack(); err == nil {
 		err = e
 	}
+	if e := m.freeProject(); err == nil {
+		err = e
+	}
 	m.event(events.ActionDestroy, nil)
 	return err
 }

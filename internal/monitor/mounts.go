@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,23 @@ func (m *monitor) mountOthers() error {
 		if err := unix.Close(fd); err != nil {
 			return errdef.Errorf(errdef.Internal, "monitor: mount at %s: %w", at, err)
 		}
+	}
+	return nil
+}
+
+// freeProject takes the limit of the container's layer away, whose files are gone.
+func (m *monitor) freeProject() error {
+	p := m.o.Project
+	if p == nil {
+		return nil
+	}
+	fd, err := unix.Open(p.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = sys.LimitProject(fd, p.ID, 0, 0)
+		_ = unix.Close(fd)
+	}
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "monitor: quota of project %d: %w", p.ID, err)
 	}
 	return nil
 }

@@ -138,3 +138,10 @@ func (n *networks) event(action events.Action, of *network.Network) {
 	a := map[string]string{"container": n.m.o.ID, "name": of.Name, "type": "bridge"}
 	_ = event.Open(n.m.o.Events).Append(event.New(events.NetworkEventType, action, of.ID, a))
 }
+
+// Heal removes what killed monitors have left of networks.
+func Heal(dir string) error {
+	ctx, cancel := networkContext()
+	defer cancel()
+	return attachment.Heal(ctx, network.Dir(dir), "")
+}

@@ -19,15 +19,16 @@ type Flags struct {
 
 	limits Limits
 
-	addHost, annotations, capAdd, capDrop, devices, deviceRules, dns, dnsOptions, dnsSearch   []string
-	env, envFile, expose, groupAdd, labels, labelFile, logOpts, mounts, securityOpt, sysctls  []string
-	tmpfs, ulimits, volumes, volumesFrom, allow, secrets, uidmap, gidmap                      []string
-	cgroupParent, cgroupns, domainname, entrypoint, hostname, ipc, level                      string
-	logDriver, network, pid, shmSize, stopSignal, timezone, umask, user, userns, uts, workdir string
-	healthCmd, healthOnFailure                                                                string
-	healthInterval, healthTimeout, healthStartPeriod, healthStartInterval                     time.Duration
-	healthRetries, oomScoreAdj, stopTimeout                                                   int
-	init, oomKillDisable, privileged, readOnly, readOnlyTmpfs, noHealth                       bool
+	addHost, annotations, capAdd, capDrop, devices, deviceRules, dns, dnsOptions, dnsSearch  []string
+	env, envFile, expose, groupAdd, labels, labelFile, logOpts, mounts, securityOpt, sysctls []string
+	tmpfs, ulimits, volumes, volumesFrom, allow, secrets, uidmap, gidmap, storageOpt         []string
+	cgroupParent, cgroupns, domainname, entrypoint, hostname, ipc, level                     string
+	logDriver, pid, shmSize, stopSignal, timezone, umask, user, userns, uts, workdir         string
+	networks                                                                                 networkFlags
+	healthCmd, healthOnFailure                                                               string
+	healthInterval, healthTimeout, healthStartPeriod, healthStartInterval                    time.Duration
+	healthRetries, oomScoreAdj, stopTimeout                                                  int
+	init, oomKillDisable, privileged, readOnly, readOnlyTmpfs, noHealth, rootfs              bool
 }
 
 // Register declares the flags.
@@ -46,6 +47,7 @@ func (f *Flags) registerRun(s *pflag.FlagSet) {
 	s.StringVar(&f.Name, "name", "", "name of the container")
 	s.StringVar(&f.CIDFile, "cidfile", "", "write the id to this `file`")
 	s.StringVar(&f.Pull, "pull", "missing", "pull the image: always, missing, never, newer")
+	s.BoolVar(&f.rootfs, "rootfs", false, "the image is a directory of the host: PATH[:O][:idmap]")
 	s.StringVar(&f.Platform, "platform", "", "of which platform the image is: os/arch[/variant]")
 	s.BoolVarP(&f.Quiet, "quiet", "q", false, "show no progress of a pull")
 	s.BoolVar(&f.Remove, "rm", false, "remove the container when it ends")
@@ -84,8 +86,7 @@ func (f *Flags) registerIsolation(s *pflag.FlagSet) {
 	s.StringVar(&f.ipc, "ipc", "", "ipc namespace: none, private, shareable, host, container:NAME")
 	s.StringVar(&f.uts, "uts", "", "uts namespace: host")
 	s.StringVar(&f.cgroupns, "cgroupns", "", "cgroup namespace: host, private")
-	s.StringVar(&f.network, "network", "", "network namespace: none, host, container:NAME")
-	s.StringVar(&f.network, "net", "", "the same")
+	f.networks.register(s)
 	s.Lookup("net").Hidden = true
 	s.StringArrayVar(&f.devices, "device", nil, "device node: HOST[:CONTAINER[:rwm]]")
 	s.StringArrayVar(&f.deviceRules, "device-cgroup-rule", nil, "rule for device nodes: c 13:* rwm")
@@ -100,6 +101,7 @@ func (f *Flags) registerIsolation(s *pflag.FlagSet) {
 func (f *Flags) registerLimits(s *pflag.FlagSet) {
 	f.limits.Register(s)
 	s.StringVar(&f.shmSize, "shm-size", "", "bytes of /dev/shm")
+	s.StringArrayVar(&f.storageOpt, "storage-opt", nil, "limit of what it writes into its layer: size=, inodes= (project quotas)")
 	s.StringArrayVar(&f.ulimits, "ulimit", nil, "NAME=SOFT[:HARD]")
 	s.BoolVar(&f.oomKillDisable, "oom-kill-disable", false, "do not end it when memory runs out (cgroup v1)")
 	s.IntVar(&f.oomScoreAdj, "oom-score-adj", 0, "-1000 to 1000")

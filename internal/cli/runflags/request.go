@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,6 +26,8 @@ type Request struct {
 	Secrets        []Secret
 	UIDMap, GIDMap []string
 	MountOptions   map[string][]string // of --mount, by target: those that Docker has no field for
+	Rootfs         string              // a directory instead of an image, with its options
+	Networks       map[string]*network.EndpointSettings
 }
 
 // A Body is what is sent to create a container: Docker's, and what Docker has no field for.
@@ -38,13 +41,29 @@ type Extra struct {
 	Secrets        []Secret            `json:",omitempty"`
 	UIDMap, GIDMap []string            `json:",omitempty"`
 	MountOptions   map[string][]string `json:",omitempty"`
+	Rootfs         string              `json:",omitempty"`
+}
+
+// Ours is a flag of the line that an engine which is not Bulkhead would pass over, "" if there is none.
+func (q *Request) Ours() string {
+	switch {
+	case len(q.Secrets) > 0:
+		return "--secret"
+	case len(q.UIDMap)+len(q.GIDMap) > 0:
+		return "--uidmap"
+	case len(q.MountOptions) > 0:
+		return "--mount"
+	case q.Rootfs != "":
+		return "--rootfs"
+	}
+	return ""
 }
 
 // Body is what is sent.
 func (q *Request) Body() *Body {
-	b := &Body{CreateRequest: container.CreateRequest{Config: &q.Config, HostConfig: &q.Host}}
-	if len(q.Secrets)+len(q.UIDMap)+len(q.GIDMap)+len(q.MountOptions) > 0 {
-		b.Bulkhead = &Extra{q.Secrets, q.UIDMap, q.GIDMap, q.MountOptions}
+	b := &Body{CreateRequest: container.CreateRequest{Config: &q.Config, HostConfig: &q.Host, NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: q.Networks}}}
+	if len(q.Secrets)+len(q.UIDMap)+len(q.GIDMap)+len(q.MountOptions)+len(q.Rootfs) > 0 {
+		b.Bulkhead = &Extra{q.Secrets, q.UIDMap, q.GIDMap, q.MountOptions, q.Rootfs}
 	}
 	return b
 }
@@ -56,6 +75,16 @@ func (f *Flags) Request(args []string) (*Request, error) {
 	}
 	q := &Request{Image: args[0]}
 	q.Config.Image = args[0]
+	if f.rootfs {
+		path, options, more := strings.Cut(args[0], ":")
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, bad("rootfs", path, err.Error())
+		}
+		if q.Image, q.Config.Image, q.Rootfs = "", abs, abs; more {
+			q.Rootfs += ":" + options
+		}
+	}
 	if len(args) > 1 {
 		q.Config.Cmd = args[1:]
 	}
@@ -151,7 +180,7 @@ func (f *Flags) isolation(q *Request) error {
 	if q.UIDMap, q.GIDMap = f.uidmap, f.gidmap; len(f.uidmap)+len(f.gidmap) > 0 && f.userns != "" {
 		return errdef.Errorf(errdef.Invalid, "--userns and --uidmap, --gidmap are mutually exclusive")
 	}
-	h.CgroupnsMode, h.NetworkMode = container.CgroupnsMode(f.cgroupns), container.NetworkMode(f.network)
+	h.CgroupnsMode = container.CgroupnsMode(f.cgroupns)
 	for _, o := range f.securityOpt {
 		key, value, ok := strings.Cut(o, "=")
 		if !ok && key != "no-new-privileges" {
@@ -275,6 +304,10 @@ func (f *Flags) amounts(q *Request) error {
 		return err
 	}
 	h.CgroupParent = f.cgroupParent
+	var err error
+	if h.StorageOpt, err = pairs("storage-opt", f.storageOpt, false); err != nil {
+		return err
+	}
 	if f.set.Changed("oom-kill-disable") {
 		h.OomKillDisable = &f.oomKillDisable
 	}
@@ -295,6 +328,9 @@ func (f *Flags) amounts(q *Request) error {
 func (f *Flags) names(q *Request) error {
 	h := &q.Host
 	h.DNSOptions, h.DNSSearch = f.dnsOptions, f.dnsSearch
+	if err := f.networks.apply(q); err != nil {
+		return err
+	}
 	for _, text := range f.addHost {
 		name, address, ok := strings.Cut(text, "=")
 		if !ok || strings.Contains(name, ":") {

@@ -75,6 +75,7 @@ type extra struct {
 	Secrets        []option.Secret
 	UIDMap, GIDMap []string
 	MountOptions   map[string][]string
+	Rootfs         string
 }
 
 // option returns what is asked for. Clients of Docker send a limit of no processes at all when they mean that they say nothing of it.
@@ -92,7 +93,8 @@ func (q *createRequest) option(ours bool) (option.Create, error) {
 		}
 	}
 	if q.Bulkhead != nil {
-		o.Secrets, o.UIDMap, o.GIDMap, o.MountOptions = q.Bulkhead.Secrets, q.Bulkhead.UIDMap, q.Bulkhead.GIDMap, q.Bulkhead.MountOptions
+		b := q.Bulkhead
+		o.Secrets, o.UIDMap, o.GIDMap, o.MountOptions, o.Rootfs = b.Secrets, b.UIDMap, b.GIDMap, b.MountOptions, b.Rootfs
 	}
 	if q.NetworkingConfig != nil {
 		o.Networking = *q.NetworkingConfig

@@ -60,7 +60,7 @@ func TestLabelsNested(t *testing.T) {
 	r := ask(func(_ *container.Config, h *container.HostConfig) {
 		h.SecurityOpt, h.Tmpfs = []string{"label=nested"}, map[string]string{"/t": ""}
 	})
-	points, err := Points(&r.Config, &r.Host)
+	points, err := Points(&r.Config, &r.Host, Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,17 +12,13 @@ import (
 func refuse(r *Request) error {
 	h, c := &r.Host, &r.Config
 	mode := string(h.NetworkMode)
-	named := !slices.Contains([]string{"", "default", "none", "host"}, mode) && !strings.HasPrefix(mode, "container:") && !strings.HasPrefix(mode, "ns:")
 	for _, f := range []struct {
 		asked bool
 		flag  string
 		why   string
 	}{
-		{named, "network " + mode, "networks with names are not there yet; none, host and container:NAME are"},
-		{len(h.PortBindings) > 0 || h.PublishAllPorts, "publish", "published ports come with networks, which are not there yet"},
-		{len(h.Links) > 0, "link", "links were Docker's before there were networks with names"},
+		{len(h.Links) > 0, "link", "links of HostConfig were Docker's before there were networks with names; those of an endpoint are honoured"},
 		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume-driver " + h.VolumeDriver, "there are no volume drivers"},
-		{len(h.StorageOpt) > 0, "storage-opt", "the layers of containers have no limit of size"},
 		{len(h.DeviceRequests) > 0, "gpus", "devices by driver are not supported; name the nodes with --device"},
 		{h.Cgroup != "", "cgroup", "joining the cgroup of another container is not supported"},
 		{h.Isolation != "" && h.Isolation != "default", "isolation", "is Windows'"},
@@ -35,7 +31,8 @@ func refuse(r *Request) error {
 			return errdef.Errorf(errdef.Unsupported, "%s: %s", f.flag, f.why)
 		}
 	}
-	return nil
+	_, _, err := StorageLimits(h.StorageOpt)
+	return err
 }
 
 // sysctls sets kernel parameters of namespaces that are the container's own.

@@ -17,6 +17,7 @@ type Request struct {
 	Config container.Config     // of Merge
 	Host   container.HostConfig // what Docker calls so: the flags about the host
 	Points []Point              // of Points, volumes with their sources
+	Rootfs *Rootfs              // instead of an image's files
 	Facts  Facts
 }
 
@@ -100,6 +101,9 @@ func (b *build) weaker(flag, what string) {
 // identity fills in what the container is called and where it is.
 func (b *build) identity() error {
 	s, c := b.spec, &b.r.Config
+	if f := b.r.Rootfs; f != nil && !f.Overlay {
+		b.weaker("rootfs "+f.Path, "that what a container changes is thrown away with it: it writes into that directory of the host")
+	}
 	s.Root.Path, s.Root.Readonly = b.r.Facts.Rootfs, s.Root.Readonly || b.r.Host.ReadonlyRootfs
 	if i := slices.IndexFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UTSNamespace }); i >= 0 && s.Linux.Namespaces[i].Path == "" {
 		s.Hostname, s.Domainname = c.Hostname, c.Domainname

@@ -255,7 +255,6 @@ func TestRefused(t *testing.T) {
 			h.Sysctls = map[string]string{"vm.swappiness": "1"}
 		},
 		"pid=":             func(_ *container.Config, h *container.HostConfig) { h.PidMode = "other" },
-		"network mine":     func(_ *container.Config, h *container.HostConfig) { h.NetworkMode = "mine" },
 		`userns="keep-me"`: func(_ *container.Config, h *container.HostConfig) { h.UsernsMode = "keep-me" },
 		"ulimit": func(_ *container.Config, h *container.HostConfig) {
 			h.Ulimits = []*container.Ulimit{{Name: "nofile", Soft: 20, Hard: 10}}
@@ -264,7 +263,7 @@ func TestRefused(t *testing.T) {
 		"annotation": func(_ *container.Config, h *container.HostConfig) {
 			h.Annotations = map[string]string{"io.bulkhead.landlock": "fs"}
 		},
-		"storage-opt": func(_ *container.Config, h *container.HostConfig) { h.StorageOpt = map[string]string{"size": "1g"} },
+		"storage-opt": func(_ *container.Config, h *container.HostConfig) { h.StorageOpt = map[string]string{"volume": "1g"} },
 		"init":        func(_ *container.Config, h *container.HostConfig) { yes := true; h.Init = &yes },
 	} {
 		if _, err := Spec(ask(change)); err == nil || !strings.Contains(err.Error(), name) || errdef.Is(err, errdef.Internal) {

@@ -15,7 +15,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
-	"github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -50,8 +49,8 @@ func (s *Service) Create(ctx context.Context, o option.Create) (api.CreateRespon
 
 // wanted is the image that a request is for.
 func (s *Service) wanted(o *option.Create) (*image.Image, error) {
-	if err := checkNetworking(&o.Host, &o.Networking); err != nil {
-		return nil, err
+	if o.Rootfs != "" {
+		return &image.Image{}, nil
 	}
 	return s.o.Images.Find(o.Config.Image, o.Platform)
 }
@@ -62,29 +61,6 @@ func withTag(ref string) string {
 		return ref
 	}
 	return ref + ":latest"
-}
-
-// checkNetworking refuses what is asked of networks with names. Clients send an entry for the mode that the container has anyway.
-func checkNetworking(h *api.HostConfig, n *network.NetworkingConfig) error {
-	for name, e := range n.EndpointsConfig {
-		if name != "default" && name != string(h.NetworkMode) {
-			return errdef.Errorf(errdef.Unsupported, "network %.64q: networks with names are not there yet; none, host and container:NAME are", name)
-		}
-		if e == nil {
-			continue
-		}
-		switch i := e.IPAMConfig; {
-		case i != nil && (i.IPv4Address.IsValid() || i.IPv6Address.IsValid() || len(i.LinkLocalIPs) > 0):
-			return errdef.Errorf(errdef.Unsupported, "ip, ip6, link-local-ip: addresses come with networks, which are not there yet")
-		case len(e.Aliases) > 0:
-			return errdef.Errorf(errdef.Unsupported, "network-alias: comes with networks, which are not there yet")
-		case len(e.Links) > 0, len(e.DriverOpts) > 0:
-			return errdef.Errorf(errdef.Unsupported, "link, driver-opt of a network: come with networks, which are not there yet")
-		case len(e.MacAddress) > 0:
-			return errdef.Errorf(errdef.Unsupported, "mac-address: comes with networks, which are not there yet")
-		}
-	}
-	return nil
 }
 
 // asked is the record of a request, without what it gets when it is made.
@@ -110,6 +86,12 @@ func (s *Service) asked(o *option.Create, img *image.Image) (*Record, error) {
 	r := &Record{
 		ID: newID(), Name: o.Name, Created: time.Now().UTC(), Image: img.ID, Chain: img.Chain(), Ref: o.Config.Image, Config: config, Host: o.Host, Points: points, ids: ids,
 	}
+	if r.Rootfs, err = assemble.ParseRootfs(o.Rootfs); err != nil {
+		return nil, err
+	}
+	if err := checkRootfs(r.Rootfs); err != nil {
+		return nil, err
+	}
 	if r.Secrets, err = checkSecrets(o.Secrets); err != nil {
 		return nil, err
 	}
@@ -122,6 +104,9 @@ func (s *Service) asked(o *option.Create, img *image.Image) (*Record, error) {
 func (s *Service) create(ctx context.Context, o *option.Create, img *image.Image) (*Record, error) {
 	r, err := s.asked(o, img)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.joinNetworks(ctx, r, o.Networking.EndpointsConfig); err != nil {
 		return nil, err
 	}
 	if r.Name == "" {
@@ -139,6 +124,7 @@ func (s *Service) create(ctx context.Context, o *option.Create, img *image.Image
 		s.drop("names", r.Name, r.ID)
 		s.dropRanges(r)
 		_ = os.RemoveAll(s.dir(r.ID) + ".new")
+		s.freeProject(r)
 		s.dropLabels(r)
 		if verr := s.removeVolumes(context.WithoutCancel(ctx), r); verr != nil && s.o.Warn != nil {
 			s.o.Warn(verr)
@@ -159,10 +145,8 @@ func (s *Service) make(ctx context.Context, r *Record, secrets []option.Secret) 
 		return err
 	}
 	dir := s.dir(r.ID) + ".new"
-	for _, d := range []string{dir, filepath.Join(dir, "fs"), filepath.Join(dir, "fs", "upper"), filepath.Join(dir, "fs", "work")} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
-		}
+	if err := s.makeDirs(r, dir); err != nil {
+		return err
 	}
 	if err := s.takeLabels(ctx, r); err != nil {
 		return err
@@ -192,6 +176,21 @@ func (s *Service) make(ctx context.Context, r *Record, secrets []option.Secret) 
 	}
 	if err := os.Rename(dir, s.dir(r.ID)); err != nil {
 		return errdef.Errorf(errdef.Unavailable, "container: %w", err)
+	}
+	return nil
+}
+
+// makeDirs makes the directories of a container.
+func (s *Service) makeDirs(r *Record, dir string) error {
+	for _, d := range []string{dir, filepath.Join(dir, "fs"), filepath.Join(dir, "fs", "upper"), filepath.Join(dir, "fs", "work")} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "container: %w", err)
+		}
+		if filepath.Base(d) == "fs" {
+			if err := s.limitLayer(r, d); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

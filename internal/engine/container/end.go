@@ -260,6 +260,7 @@ func (s *Service) erase(r *Record) error {
 		}
 	}
 	s.dropLabels(r)
+	s.freeProject(r)
 	s.event(r, events.ActionDestroy)
 	return nil
 }

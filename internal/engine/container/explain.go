@@ -63,12 +63,22 @@ func (s *Service) ExplainCreate(ctx context.Context, o option.Create) (*explain.
 			p.Source = filepath.Join(s.dir(r.ID), "volume-"+strconv.Itoa(i))
 		}
 	}
-	use, err := s.o.Images.UseChain(ctx, r.Chain)
+	root, err := s.rootAhead(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if use == nil {
-		return nil, errdef.Errorf(errdef.Unsupported, "explain: an image without layers cannot run")
+	defer root.Close()
+	return s.explain(ctx, r, &img.Config, root)
+}
+
+// rootAhead mounts the files of a container that is not made.
+func (s *Service) rootAhead(ctx context.Context, r *Record) (*os.File, error) {
+	if r.Rootfs != nil {
+		return s.rootfsMount(r, false)
+	}
+	use, err := s.layers(ctx, r, "explain")
+	if err != nil {
+		return nil, err
 	}
 	defer use.Close()
 	m := &snapshot.MountOptions{Use: use}
@@ -79,9 +89,7 @@ func (s *Service) ExplainCreate(ctx context.Context, o option.Create) (*explain.
 	if err != nil {
 		return nil, err
 	}
-	root := os.NewFile(uintptr(fd), "root")
-	defer root.Close()
-	return s.explain(ctx, r, &img.Config, root)
+	return os.NewFile(uintptr(fd), "root"), nil
 }
 
 // rootOf opens the files of a container: of one that runs where nothing else is mounted over them, of another mounted for this.
@@ -93,12 +101,9 @@ func (s *Service) rootOf(ctx context.Context, c *Container) (*os.File, error) {
 		}
 		return os.NewFile(uintptr(fd), "root"), nil
 	}
-	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	use, err := s.layers(ctx, &c.Record, "explain")
 	if err != nil {
 		return nil, err
-	}
-	if use == nil {
-		return nil, errdef.Errorf(errdef.Unsupported, "explain: an image without layers cannot run")
 	}
 	defer use.Close()
 	lock, err := s.lock(ctx, c.ID)

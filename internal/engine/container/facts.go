@@ -32,7 +32,7 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 
 // request is what assembling a container's configuration needs to know.
 func (s *Service) request(r *Record, rootfs string, root *os.File) (*assemble.Request, error) {
-	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.placed(r.ID, s.points(r))}
+	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.placed(r.ID, s.points(r)), Rootfs: r.Rootfs}
 	q.Facts = assemble.Facts{
 		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
 		Source: func(path string) bool { _, err := os.Lstat(path); return err == nil },

@@ -45,8 +45,12 @@ func openDir(path string) (int, error) {
 
 // changed opens the writable layer of a container and what lies below it. The lock of the layers is the caller's to close.
 func (s *Service) changed(ctx context.Context, c *Container) (*overlay.Tree, *snapshot.Use, error) {
-	use, err := s.o.Images.UseChain(ctx, c.Chain)
-	if err != nil || use == nil {
+	if c.Rootfs != nil && !c.Rootfs.Overlay {
+		err := errdef.Errorf(errdef.Unsupported, "changes: the files of the container are the directory %s itself", c.Rootfs.Path)
+		return nil, nil, errdef.WithHint(err, "--rootfs "+c.Rootfs.Path+":O keeps what is changed apart")
+	}
+	use, err := s.layers(ctx, &c.Record, "changes")
+	if err != nil {
 		return nil, nil, err
 	}
 	t := &overlay.Tree{Upper: -1, IDs: ids(&c.Record)}
@@ -62,7 +66,13 @@ func (s *Service) changed(ctx context.Context, c *Container) (*overlay.Tree, *sn
 	if t.Upper, err = openDir(filepath.Join(s.dir(c.ID), "fs", "upper")); err != nil {
 		return fail(err)
 	}
-	for _, dir := range use.Layers() {
+	var dirs []string
+	if c.Rootfs != nil {
+		dirs = []string{c.Rootfs.Path}
+	} else {
+		dirs = use.Layers()
+	}
+	for _, dir := range dirs {
 		fd, err := openDir(dir)
 		if err != nil {
 			return fail(err)
@@ -114,6 +124,10 @@ func (s *Service) Commit(ctx context.Context, o option.Commit) (id string, err e
 	c, err := s.Get(o.Container)
 	if err != nil {
 		return "", err
+	}
+	if c.Rootfs != nil {
+		err := errdef.Errorf(errdef.Unsupported, "commit: there is no image below the changes of a container with --rootfs")
+		return "", errdef.WithHint(err, "bulkhead export "+c.Name+" | bulkhead import - NAME")
 	}
 	base, err := s.o.Images.Find(c.Image.String(), nil)
 	if err != nil {
@@ -212,8 +226,8 @@ func (s *Service) Export(ctx context.Context, name string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	use, err := s.o.Images.UseChain(ctx, c.Chain)
-	if err != nil || use == nil {
+	use, err := s.layers(ctx, &c.Record, "export")
+	if err != nil {
 		return err
 	}
 	defer use.Close()

@@ -62,9 +62,16 @@ func (s *Service) matcher(f option.Filters) (*matcher, error) {
 				return slices.ContainsFunc(v.mounts(), func(p api.MountPoint) bool { return p.Name == volume || p.Source == volume || p.Destination == volume })
 			})
 		case "network":
-			m.any(values, func(v *view, name string) bool { return v.networkMode() == name })
+			m.any(values, func(v *view, name string) bool {
+				return v.networkMode() == name || slices.ContainsFunc(v.Networks, func(j Joined) bool { return j.Name == name || strings.HasPrefix(j.ID, name) })
+			})
 		case "publish":
-			m.any(values, func(*view, string) bool { return false }) // there are no published ports yet
+			m.any(values, func(v *view, text string) bool {
+				want, err := network.ParsePortRange(text)
+				return err == nil && slices.ContainsFunc(v.portList(), func(p api.PortSummary) bool {
+					return p.PublicPort > 0 && p.Type == string(want.Proto()) && p.PublicPort >= want.Start() && p.PublicPort <= want.End()
+				})
+			})
 		default:
 			return nil, errdef.Errorf(errdef.Invalid, "invalid filter '%.64s'", key)
 		}

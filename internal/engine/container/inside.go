@@ -99,12 +99,9 @@ func (s *Service) insideStopped(ctx context.Context, c *Container, r *archive.Ro
 		return err
 	}
 	defer lock.Close()
-	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	use, err := s.layers(ctx, &c.Record, "copy")
 	if err != nil {
 		return err
-	}
-	if use == nil {
-		return errdef.Errorf(errdef.Unsupported, "copy: an image without layers has no files")
 	}
 	defer use.Close()
 	root, err := s.mount(c, use)

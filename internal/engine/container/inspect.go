@@ -11,7 +11,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -31,7 +30,7 @@ func (s *Service) Inspect(_ context.Context, name string, size bool) (option.Ins
 		ResolvConfPath: filepath.Join(dir, "resolv.conf"), HostnamePath: filepath.Join(dir, "hostname"), HostsPath: filepath.Join(dir, "hosts"),
 		Name: "/" + c.Name, RestartCount: c.State.Restarts, Driver: "overlay2", Platform: "linux", ExecIDs: s.execIDs(c.ID), HostConfig: &c.Host,
 		GraphDriver: s.graph(c), Mounts: v.mounts(), Config: &c.Config,
-		NetworkSettings: &api.NetworkSettings{Ports: network.PortMap{}, Networks: v.networks()},
+		NetworkSettings: v.netSettings(),
 	}
 	if t := c.Host.LogConfig.Type; t == "" || t == "json-file" {
 		out.LogPath = s.LogPath(c.ID)

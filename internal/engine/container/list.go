@@ -11,10 +11,10 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/network"
 	units "github.com/docker/go-units"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/network"
 )
 
 // List returns the containers that are wanted, the newest first.
@@ -97,10 +97,11 @@ type view struct {
 	*Container
 	paused bool
 	health *api.Health
+	net    network.Dir
 }
 
 func (s *Service) view(c *Container) *view {
-	v := &view{Container: c, paused: s.paused(c)}
+	v := &view{Container: c, paused: s.paused(c), net: s.netDir()}
 	if c.Config.Healthcheck == nil {
 		return v
 	}
@@ -159,7 +160,7 @@ func (v *view) summary() api.Summary {
 		command += " " + a
 	}
 	sum := api.Summary{
-		ID: v.ID, Names: []string{"/" + v.Name}, Image: v.Ref, ImageID: v.Image.String(), Command: command, Created: v.Created.Unix(), Ports: []api.PortSummary{},
+		ID: v.ID, Names: []string{"/" + v.Name}, Image: v.Ref, ImageID: v.Image.String(), Command: command, Created: v.Created.Unix(), Ports: v.portList(),
 		Labels: v.Config.Labels, State: v.status(), Status: v.sentence(), Mounts: v.mounts(),
 		NetworkSettings: &api.NetworkSettingsSummary{Networks: v.networks()},
 		Health:          &api.HealthSummary{Status: api.NoHealthcheck},
@@ -183,20 +184,8 @@ func (v *view) command() (string, []string) {
 	return words[0], words[1:]
 }
 
-// networkMode is the container's; what Docker calls its default is none here.
-func (v *view) networkMode() string {
-	if m := string(v.Host.NetworkMode); m != "" && m != "default" {
-		return m
-	}
-	return "none"
-}
-
-func (v *view) networks() map[string]*network.EndpointSettings {
-	if m := v.networkMode(); !strings.Contains(m, ":") {
-		return map[string]*network.EndpointSettings{m: {NetworkID: m}}
-	}
-	return map[string]*network.EndpointSettings{}
-}
+// networkMode is the container's.
+func (v *view) networkMode() string { return netMode(&v.Record) }
 
 func (v *view) mounts() []api.MountPoint {
 	out := []api.MountPoint{}

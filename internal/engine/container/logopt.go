@@ -244,7 +244,10 @@ func tagOf(r *Record, text string) (string, error) {
 	t, err := template.New("tag").Option("missingkey=error").Parse(text)
 	var b strings.Builder
 	if err == nil {
-		image := r.Image.Encoded()
+		image := ""
+		if r.Image != "" {
+			image = r.Image.Encoded()
+		}
 		err = t.Execute(&b, map[string]string{
 			"ID": r.ID[:12], "FullID": r.ID, "Name": r.Name, "ImageID": image[:min(12, len(image))], "ImageFullID": image, "ImageName": r.Ref, "DaemonName": "bulkhead",
 		})

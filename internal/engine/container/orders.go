@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,7 @@ func check(r *Record) error {
 }
 
 // orders are what the monitor is to do.
-func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders, error) {
+func (s *Service) orders(ctx context.Context, c *Container, result *assemble.Result) (control.Orders, error) {
 	o := control.Orders{
 		Owner: [2]uint32{outside(result.Spec.Linux.UIDMappings, result.UID), outside(result.Spec.Linux.GIDMappings, result.GID)},
 		ID:    c.ID, Dir: s.dir(c.ID), Run: s.runDir(c.ID), RuntimeRoot: s.rt.Root, Rootless: s.rt.Rootless, SeccompCache: s.rt.SeccompCache,
@@ -44,6 +45,7 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 			o.AutoRemove = append(o.AutoRemove, s.claimPath("ranges", name))
 		}
 		o.AutoRemove = append(o.AutoRemove, s.dir(c.ID), s.runDir(c.ID), s.secretsOf(c.ID))
+		o.Project = c.project(s.o.Root)
 		for _, name := range anonymous(c.Points) {
 			o.AutoRemove = append(o.AutoRemove, filepath.Join(volumesDir(s.o.Root), name))
 		}
@@ -59,6 +61,9 @@ func (s *Service) orders(c *Container, result *assemble.Result) (control.Orders,
 		return o, err
 	}
 	o.Log.Path = s.LogPath(c.ID)
+	if o.Network, err = s.netOrders(ctx, c); err != nil {
+		return o, err
+	}
 	return o, nil
 }
 

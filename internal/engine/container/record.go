@@ -30,10 +30,15 @@ type Record struct {
 	Host    api.HostConfig
 	SELinux *SELinux
 	Points  []assemble.Point
-	Range   uint32 // number of the range of user ids
-	Maps    *Maps  `json:",omitempty"` // nil: that range's
+	Rootfs  *assemble.Rootfs `json:",omitempty"` // a directory of the host instead of an image
+	Quota   *Quota           `json:",omitempty"` // of its layer; nil: none
+	Range   uint32           // number of the range of user ids
+	Maps    *Maps            `json:",omitempty"` // nil: that range's
 	Weaker  []assemble.Weakening
 	Secrets []option.Secret // without their data
+	// Networks are those that the container is to be in, in the order of its interfaces. None, and not Disconnected, is of an engine that had no networks: the default one.
+	Networks     []Joined `json:",omitempty"`
+	Disconnected bool     `json:",omitempty"`
 
 	ids *assemble.IDs // while it is made
 }

@@ -22,12 +22,13 @@ const lockTime = 10 * time.Second
 
 // Options say where containers are.
 type Options struct {
-	Root    string // directory of the engine, absolute
-	Run     string // directory on a tmpfs, absolute
-	Images  *image.Service
-	Volumes *volume.Service // nil: those below Root
-	Monitor string          // the program bulkhead-monitor; "": beside this program, or in ../libexec/bulkhead
-	Warn    func(error)
+	Root     string // directory of the engine, absolute
+	Run      string // directory on a tmpfs, absolute
+	Images   *image.Service
+	Volumes  *volume.Service // nil: those below Root
+	Networks Networks        // nil: there are none
+	Monitor  string          // the program bulkhead-monitor; "": beside this program, or in ../libexec/bulkhead
+	Warn     func(error)
 }
 
 // A Service is an open directory of containers.
@@ -79,7 +80,9 @@ func (s *Service) InUse() (map[digest.Digest][]string, error) {
 	out := map[digest.Digest][]string{}
 	for _, id := range ids {
 		if r, err := s.read(id); err == nil {
-			out[r.Image] = append(out[r.Image], r.Name)
+			if r.Image != "" {
+				out[r.Image] = append(out[r.Image], r.Name)
+			}
 			for i := range r.Points {
 				if id := digest.Digest(r.Points[i].Image); id != "" && id != r.Image {
 					out[id] = append(out[id], r.Name)
@@ -142,6 +145,11 @@ func (s *Service) bury(c *Container) error {
 	}
 	c.State.Phase, c.State.PID, c.State.ExitCode, c.State.Finished = control.Exited, 0, 137, time.Now().UTC()
 	c.State.Error = killed
+	if ownNetwork(&c.Record) {
+		if err := s.healNetworks(ctx); err != nil && s.o.Warn != nil {
+			s.o.Warn(err)
+		}
+	}
 	s.event(&c.Record, events.ActionDie, "exitCode", "137")
 	return control.WriteState(s.dir(c.ID), &c.State)
 }

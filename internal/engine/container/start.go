@@ -114,12 +114,9 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if err := s.oldLabels(ctx, &c.Record); err != nil {
 		return err
 	}
-	use, err := s.o.Images.UseChain(ctx, c.Chain)
+	use, err := s.layers(ctx, &c.Record, "start")
 	if err != nil {
 		return err
-	}
-	if use == nil {
-		return errdef.Errorf(errdef.Unsupported, "start: an image without layers cannot run")
 	}
 	defer use.Close()
 	if err := s.labelLayers(ctx, use.Layers()); err != nil {
@@ -169,6 +166,9 @@ func (s *Service) lock(ctx context.Context, id string) (*os.File, error) {
 
 // mount puts the writable layer over the image's, shown with the container's ids.
 func (s *Service) mount(c *Container, use *snapshot.Use) (*os.File, error) {
+	if c.Rootfs != nil {
+		return s.rootfsMount(&c.Record, true)
+	}
 	o := &snapshot.MountOptions{
 		Use: use, Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Work: filepath.Join(s.dir(c.ID), "fs", "work"), Volatile: c.Host.AutoRemove,
 		Label: c.mountLabel(),
@@ -218,7 +218,7 @@ func (s *Service) bundle(ctx context.Context, c *Container, root *os.File, clien
 	if err := atomicfile.Write(filepath.Join(run, "config.json"), data, atomicfile.Options{Volatile: true}); err != nil {
 		return err
 	}
-	orders, err := s.orders(c, result)
+	orders, err := s.orders(ctx, c, result)
 	if err != nil {
 		return err
 	}
@@ -248,19 +248,25 @@ func (s *Service) writeFiles(c *Container) error {
 	if err := s.writeInit(&c.Record); err != nil {
 		return err
 	}
-	name := c.Config.Hostname
-	if name == "" {
-		name = c.ID[:12]
-	}
+	name := hostname(&c.Record)
 	if c.Host.UTSMode == "host" {
 		if h, err := os.Hostname(); err == nil {
 			name = h
 		}
 	}
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t" + name + "\n"
-	for _, extra := range c.Host.ExtraHosts {
-		if host, address, ok := strings.Cut(extra, ":"); ok {
-			hosts += address + "\t" + host + "\n"
+	extra, err := extraHosts(&c.Host)
+	if err != nil {
+		return err
+	}
+	for _, h := range extra {
+		switch {
+		case h.Addr.IsValid():
+			hosts += h.Addr.String() + "\t" + h.Name + "\n"
+		case netMode(&c.Record) == modeHost:
+			hosts += "127.0.0.1\t" + h.Name + "\n"
+		case !ownNetwork(&c.Record):
+			return errdef.Errorf(errdef.Invalid, "add-host %s:host-gateway: the container has no network that leads to the host", h.Name)
 		}
 	}
 	for file, text := range map[string]string{"hostname": name + "\n", "hosts": hosts, "resolv.conf": resolver(&c.Host)} {

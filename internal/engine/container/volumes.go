@@ -67,6 +67,13 @@ func (s *Service) takeVolumes(ctx context.Context, r *Record) (release func(), e
 // readyVolumes makes volumes ready for a start: new ones are filled with what the image has in their place.
 func (s *Service) readyVolumes(ctx context.Context, r *Record, use *snapshot.Use) error {
 	from := func(context.Context) (*os.File, error) {
+		if r.Rootfs != nil {
+			fd, err := openRootfs(r.Rootfs)
+			if err != nil {
+				return nil, err
+			}
+			return os.NewFile(uintptr(fd), "rootfs"), nil
+		}
 		fd, err := snapshot.Mount(&snapshot.MountOptions{Use: use, Attr: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV})
 		if err != nil {
 			return nil, err

@@ -72,8 +72,8 @@ func (p *coming) drop(id string, f *os.File) bool {
 	return true
 }
 
-// ask sends a request to the monitor of a container, or, if it has none now, to the next one, before the program runs. ready is called, once, when no start can be missed
-// any more. It returns when the monitor has answered.
+// ask sends a request to the monitor of a container, or, if it has none now, to the next one, before the program runs. ready is called when no start can be missed
+// any more, and once more with the answer. It returns when the monitor has answered.
 func (s *Service) ask(ctx context.Context, id string, q control.Request, ready func()) (*control.Conn, error) {
 	for {
 		c, err := s.get(id)
@@ -88,9 +88,12 @@ func (s *Service) ask(ctx context.Context, id string, q control.Request, ready f
 		}
 		conn, err := control.Open(ctx, s.runDir(id))
 		if err == nil {
-			ready()
+			if q.Op == "wait" { // whose answer is the end
+				ready()
+			}
 			var answer *control.Conn
 			if answer, err = answered(ctx, conn, q); err == nil {
+				ready()
 				return answer, nil
 			}
 			if errdef.Is(err, errdef.Conflict) { // it was understood, and refused

@@ -29,6 +29,7 @@ type Create struct {
 	GIDMap     []string
 	// MountOptions are those of mounts that Docker has no field for, by target, as -v has them.
 	MountOptions map[string][]string
+	Rootfs       string // Podman's --rootfs, PATH[:O][:idmap]; "": the image of Config
 }
 
 // A Secret is a file of /run/secrets, or a variable, that no record has.

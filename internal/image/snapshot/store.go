@@ -187,11 +187,21 @@ func (u *Use) Layers() []string { return slices.Clone(u.dirs) }
 // Infos returns what is known about each layer, the uppermost first.
 func (u *Use) Infos() []Info { return slices.Clone(u.info) }
 
-// File is what holds the lock: as long as a process has it open, the chain stays. It is the Use's own.
-func (u *Use) File() *os.File { return u.lock }
+// File is what holds the lock: as long as a process has it open, the chain stays. It is the Use's own; nil without one.
+func (u *Use) File() *os.File {
+	if u == nil {
+		return nil
+	}
+	return u.lock
+}
 
 // Close gives the lock up, as far as this process is concerned.
-func (u *Use) Close() error { return u.lock.Close() }
+func (u *Use) Close() error {
+	if u == nil {
+		return nil
+	}
+	return u.lock.Close()
+}
 
 // random is a name that nobody has.
 func random() string { return strings.ToLower(rand.Text()) }

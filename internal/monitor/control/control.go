@@ -53,6 +53,7 @@ type Orders struct {
 	Log        Log
 	Restart    Restart
 	AutoRemove []string        // directories to remove when the container has ended for good; nil: it stays
+	Project    *Project        // whose limit goes with the container that removes itself; nil: none
 	Health     *Check          // nil: none
 	Network    *network.Orders // nil: the network namespace is not the container's own
 	Events     string          // directory of the record of events; "": none
@@ -69,6 +70,12 @@ type Orders struct {
 
 // Categories are those of the level that a container has claimed in a directory of package selinux/category; an empty Level: none.
 type Categories struct{ Dir, Level string }
+
+// Project is one of a file system that has quotas.
+type Project struct {
+	Dir string // on that file system
+	ID  uint32
+}
 
 // Device is a device node.
 type Device struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
 	"github.com/bulkhead-engine/bulkhead/internal/network/firewall"
+	"github.com/bulkhead-engine/bulkhead/internal/network/policy"
 	"github.com/bulkhead-engine/bulkhead/internal/network/refusal"
 	"github.com/bulkhead-engine/bulkhead/internal/network/resolver"
 )
@@ -89,7 +90,7 @@ func allows(p network.Policy, name string) bool {
 		return true
 	}
 	for _, d := range p.Allow {
-		if Matches(d, name) {
+		if policy.Matches(d, name) {
 			return true
 		}
 	}
@@ -124,7 +125,7 @@ func (g *Guard) Learn(name string, addrs []netip.Addr, lasts time.Duration) erro
 // open changes the rules.
 func (g *Guard) open(name string, addrs []netip.Addr, lasts time.Duration) error {
 	for _, a := range g.ends {
-		if _, err := firewall.Learn(a, func(d network.Destination) bool { return Matches(d, name) }, addrs, lasts); err != nil {
+		if _, err := firewall.Learn(a, func(d network.Destination) bool { return policy.Matches(d, name) }, addrs, lasts); err != nil {
 			return errdef.Errorf(errdef.KindOf(err), "egress: %s: %w", name, err)
 		}
 	}
@@ -172,7 +173,7 @@ func (g *Guard) Relearn() error {
 
 // Closed reports whether an address stays closed whatever name it has.
 func (g *Guard) Closed(addr netip.Addr) bool {
-	if firewall.Closed(addr) {
+	if policy.Closed(addr) {
 		return true
 	}
 	g.mu.Lock()
@@ -252,12 +253,12 @@ func rule(ends []network.Attached, p refusal.Packet, toBridge bool) string {
 		return "segment: containers of other networks are reached by published ports alone"
 	case !a.Network.Outside:
 		return "network " + a.Network.Name + ": is internal"
-	case firewall.Closed(dst):
+	case policy.Closed(dst):
 		return "closed: link-local addresses and metadata services (--egress metadata opens them)"
 	case !a.Endpoint.Policy.Open:
-		return "egress: " + strings.Join(Words(a.Endpoint.Policy), " ")
+		return "egress: " + strings.Join(policy.Words(a.Endpoint.Policy), " ")
 	}
-	return fmt.Sprintf("egress of network %s: %s", a.Network.Name, strings.Join(Words(a.Network.Policy), " "))
+	return fmt.Sprintf("egress of network %s: %s", a.Network.Name, strings.Join(policy.Words(a.Network.Policy), " "))
 }
 
 // isBridge reports whether a device is one.

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/bulkhead-engine/bulkhead/internal/network"
+	"github.com/bulkhead-engine/bulkhead/internal/network/policy"
 	"github.com/bulkhead-engine/bulkhead/internal/network/refusal"
 )
 
-func policy(t *testing.T, words string) network.Policy {
+func parsed(t *testing.T, words string) network.Policy {
 	t.Helper()
-	p, err := Parse(strings.Fields(words))
+	p, err := policy.Parse(strings.Fields(words))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestAllowed(t *testing.T) {
 		{"10.0.0.0/8", "", "a.example", false},
 	} {
 		g := New(nil)
-		g.Set([]network.Attached{attached(policy(t, c.own), policy(t, c.net))}, 0)
+		g.Set([]network.Attached{attached(parsed(t, c.own), parsed(t, c.net))}, 0)
 		if got := g.Allowed(c.name); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
@@ -55,7 +56,7 @@ func TestAllowed(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	g := New(nil)
-	g.Set([]network.Attached{attached(policy(t, "a.example"), policy(t, ""))}, 0)
+	g.Set([]network.Attached{attached(parsed(t, "a.example"), parsed(t, ""))}, 0)
 	for addr, want := range map[string]bool{
 		"169.254.169.254": true, "::ffff:169.254.169.254": true, "fe80::1": true, "fd00:ec2::254": true, "127.0.0.1": true, "::1": true, "0.0.0.0": true, "224.0.0.1": true,
 		"255.255.255.255": true, "64:ff9b::a9fe:a9fe": true, "2002:a9fe:a9fe::1": true, "10.9.0.7": true, "100.100.100.200": true, "168.63.129.16": true,
@@ -68,7 +69,7 @@ func TestClosed(t *testing.T) {
 }
 
 func TestRule(t *testing.T) {
-	src, inner := netip.MustParseAddrPort("10.9.0.2:1000"), attached(policy(t, ""), policy(t, ""))
+	src, inner := netip.MustParseAddrPort("10.9.0.2:1000"), attached(parsed(t, ""), parsed(t, ""))
 	inner.Network.Outside = false
 	for _, c := range []struct {
 		a        network.Attached
@@ -77,11 +78,11 @@ func TestRule(t *testing.T) {
 		toBridge bool
 		want     string
 	}{
-		{attached(policy(t, ""), policy(t, "")), "192.0.2.1:22", true, false, "host: "},
-		{attached(policy(t, ""), policy(t, "")), "10.8.0.2:80", false, true, "segment: "},
-		{attached(policy(t, ""), policy(t, "")), "169.254.169.254:80", false, false, "closed: "},
-		{attached(policy(t, "a.example:443 10.0.0.0/8"), policy(t, "")), "192.0.2.1:80", false, false, "egress: a.example:443 10.0.0.0/8"},
-		{attached(policy(t, ""), policy(t, "none")), "192.0.2.1:80", false, false, "egress of network n: none"},
+		{attached(parsed(t, ""), parsed(t, "")), "192.0.2.1:22", true, false, "host: "},
+		{attached(parsed(t, ""), parsed(t, "")), "10.8.0.2:80", false, true, "segment: "},
+		{attached(parsed(t, ""), parsed(t, "")), "169.254.169.254:80", false, false, "closed: "},
+		{attached(parsed(t, "a.example:443 10.0.0.0/8"), parsed(t, "")), "192.0.2.1:80", false, false, "egress: a.example:443 10.0.0.0/8"},
+		{attached(parsed(t, ""), parsed(t, "none")), "192.0.2.1:80", false, false, "egress of network n: none"},
 		{inner, "192.0.2.1:80", false, false, "network n: is internal"},
 	} {
 		got := rule([]network.Attached{c.a}, refusal.Packet{Src: src, Dst: netip.MustParseAddrPort(c.dst), ToHost: c.host}, c.toBridge)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
+	"github.com/bulkhead-engine/bulkhead/internal/network/policy"
 )
 
 // mostLearned is how many addresses of one answer are learned: a hostile name server must not fill the kernel's memory.
@@ -23,7 +24,7 @@ func Learn(a network.Attached, matches func(network.Destination) bool, addrs []n
 	some := false
 	for i, dst := range addrs {
 		dst = dst.Unmap().WithZone("")
-		if i >= mostLearned || Closed(dst) {
+		if i >= mostLearned || policy.Closed(dst) {
 			continue
 		}
 		for _, src := range a.Endpoint.Addresses() {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/bulkhead-engine/bulkhead/internal/network/policy"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -78,12 +80,12 @@ func routedSets(f family) []*set {
 	ports.value, loop.value, any.value = []kind{a, kindPort}, []kind{a, kindPort}, []kind{a, kindPort}
 	never, metadata := s("never", a), s("metadata", a)
 	never.interval, metadata.interval = true, true
-	for _, p := range Never() {
+	for _, p := range policy.Never() {
 		if p.Addr().Is6() == f.v6 {
 			never.elements = append(never.elements, key(p))
 		}
 	}
-	for _, p := range Metadata() {
+	for _, p := range policy.Metadata() {
 		if p.Addr().Is6() == f.v6 {
 			metadata.elements = append(metadata.elements, key(p))
 		}

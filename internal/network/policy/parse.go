@@ -1,4 +1,4 @@
-package egress
+package policy
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
-	"github.com/bulkhead-engine/bulkhead/internal/network/firewall"
 )
 
 const (
@@ -176,12 +175,12 @@ func prefix(w, s string) (p netip.Prefix, ok bool, err error) {
 	if p.Masked() != p {
 		return p, true, errdef.WithHint(bad(w, "has bits beyond its %d", p.Bits()), "did you mean "+p.Masked().String()+"?")
 	}
-	for _, c := range firewall.Metadata() {
+	for _, c := range Metadata() {
 		if c.Contains(p.Addr()) && c.Bits() <= p.Bits() {
 			return p, true, errdef.WithHint(bad(w, "link-local addresses and metadata services are closed"), "the word metadata opens them")
 		}
 	}
-	for _, c := range firewall.Never() {
+	for _, c := range Never() {
 		if c.Contains(p.Addr()) && c.Bits() <= p.Bits() {
 			return p, true, bad(w, "is nowhere outside of this host")
 		}
