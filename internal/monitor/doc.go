@@ -19,5 +19,6 @@
 // If the monitor is killed, the container goes on without one: its output has no reader, and the next write ends it by SIGPIPE or not. The engine finds the lock
 // free, ends what is left, and records an exit with status 137.
 //
-// Memory is what each container costs, so the collector is told to be tight, what a start has used is given back when the program has run for a second, and nothing is linked that is not needed.
+// Memory is what each container costs. Nothing is collected during a start, which is over before that brings anything; when the program has run for a second, and again half a minute after something has
+// happened, free memory goes back to the kernel, and so do the pages of this program's code, which are the page cache's. Nothing is linked that is not needed.
 package monitor

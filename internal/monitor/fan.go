@@ -222,6 +222,7 @@ func (m *monitor) copy(s *streams, group *sync.WaitGroup) {
 			for {
 				n, err := f.Read(buf)
 				if n > 0 {
+					m.stir()
 					m.fan.write(stream, buf[:n])
 				}
 				if err != nil { // EIO is a terminal's end

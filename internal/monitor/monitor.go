@@ -46,6 +46,7 @@ type monitor struct {
 	console  *os.File      // of a terminal; nil: none
 	stdin    *input
 	waiting  atomic.Int32 // requests for the end that are not answered yet
+	stirred  atomic.Bool  // memory will be given back soon
 	net      *networks
 }
 

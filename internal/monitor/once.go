@@ -3,7 +3,6 @@ package monitor
 import (
 	"context"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -21,12 +20,6 @@ const drainTime = 3 * time.Second
 
 // settleTime is when a program is taken for one that stays: what its start has used of memory is given back then.
 const settleTime = time.Second
-
-// tighten gives back what a start has used, and makes the collector a tight one. What lives shorter is gone before that is worth anything.
-func tighten() {
-	debug.SetGCPercent(25)
-	debug.FreeOSMemory()
-}
 
 // once starts the program and waits for its end.
 func (m *monitor) once() error {
@@ -57,8 +50,8 @@ func (m *monitor) once() error {
 	}
 	began := time.Now()
 	check, endMemory := m.watchHealth(), m.watchMemory()
-	settle := time.AfterFunc(settleTime, tighten)
-	defer settle.Stop()
+	settled := time.AfterFunc(settleTime, settle)
+	defer settled.Stop()
 	code, err := wait(process, check)
 	oom := m.ranOut()
 	endMemory(oom)

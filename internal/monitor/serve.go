@@ -77,6 +77,7 @@ func (m *monitor) adopt() error {
 // serveClient answers one request. served is called when nothing that happens from then on is missed, or when it has gone.
 func (m *monitor) serveClient(c net.Conn, first bool, served func()) {
 	defer served()
+	m.stir()
 	_ = c.SetReadDeadline(time.Now().Add(requestTime))
 	r := bufio.NewReaderSize(c, lineSize)
 	line, err := readLine(r)

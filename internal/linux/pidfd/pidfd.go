@@ -13,7 +13,6 @@ package pidfd
 
 import (
 	"context"
-	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/procfs"
@@ -93,33 +92,42 @@ func (p Process) Alive() bool {
 }
 
 // Await blocks until the process ends or ctx is done; the process need not be a child. It returns nil, or an error of kind Timeout that
-// wraps the context's. A deadline is met to the millisecond, a cancellation is seen within 50 ms.
+// wraps the context's, whose end is seen at once.
 func (p Process) Await(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return errdef.Errorf(errdef.Timeout, "wait for process: %w", err)
+	}
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	if ctx.Done() != nil { // an end of ctx writes an eventfd: nobody is woken to look
+		stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		if err != nil {
+			return errdef.Errorf(errdef.Internal, "wait for process: eventfd: %w", err)
+		}
+		written := make(chan struct{})
+		forget := context.AfterFunc(ctx, func() {
+			defer close(written)
+			one := [8]byte{1, 0, 0, 0, 0, 0, 0, 1} // not 0 in either order of bytes
+			_, _ = unix.Write(stop, one[:])
+		})
+		defer func() {
+			if !forget() {
+				<-written
+			}
+			_ = unix.Close(stop)
+		}()
+		fds = append(fds, unix.PollFd{Fd: int32(stop), Events: unix.POLLIN})
+	}
 	for {
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return errdef.Errorf(errdef.Internal, "wait for process: %w", err)
+		}
+		if fds[0].Revents != 0 {
+			return nil
+		}
 		if err := ctx.Err(); err != nil {
 			return errdef.Errorf(errdef.Timeout, "wait for process: %w", err)
 		}
-		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-		switch n, err := unix.Poll(fds, pollTime(ctx)); {
-		case err != nil && err != unix.EINTR:
-			return errdef.Errorf(errdef.Internal, "wait for process: %w", err)
-		case n > 0:
-			return nil
-		}
 	}
-}
-
-// pollTime returns for how many milliseconds poll(2) may sleep before ctx must be looked at again, -1 for ever.
-func pollTime(ctx context.Context) int {
-	if ctx.Done() == nil {
-		return -1
-	}
-	const slice = 50 * time.Millisecond
-	wait := slice
-	if deadline, ok := ctx.Deadline(); ok {
-		wait = min(slice, time.Until(deadline)+time.Millisecond)
-	}
-	return max(0, int(wait/time.Millisecond))
 }
 
 // Wait reaps a child and returns its status as wait4(2) would. A process that is not our child, or was reaped, is of kind NotFound.
