@@ -57,7 +57,7 @@ func (l *line) command(args ...string) *exec.Cmd {
 	return exec.Command(l.program, append([]string{"--root", filepath.Join(l.dir, "root"), "--runroot", filepath.Join(l.dir, "run")}, args...)...)
 }
 
-// do runs a command, 20 seconds at most.
+// do runs a command, a minute at most: machines that are emulated are slow.
 func (l *line) do(stdin string, args ...string) result {
 	l.t.Helper()
 	cmd := l.command(args...)
@@ -66,7 +66,7 @@ func (l *line) do(stdin string, args ...string) result {
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !timer.Stop() {
 		l.t.Fatalf("%v hangs: %s%s", args, out.String(), problems.String())
