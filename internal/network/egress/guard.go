@@ -48,12 +48,15 @@ func New(log *refusal.Log) *Guard {
 	return &Guard{log: log, busy: make(chan struct{}, searches), names: map[netip.Addr]string{}, learned: map[learned]time.Time{}}
 }
 
-// Set says what ends of networks the container has now, and which process is its first (0: none yet), by which the processes of sockets are found. What was learned for others is forgotten.
+// Set says what ends of networks the container has now, and which process is its first (0: none yet), by which the processes of sockets are found. What was learned is open
+// to the new ends too; what cannot be opened is learned again when the name is asked for again.
 func (g *Guard) Set(ends []network.Attached, pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ends, g.pid = ends, pid
-	g.learned = map[learned]time.Time{}
+	if !Held(ends) || g.relearn() != nil {
+		g.learned = map[learned]time.Time{}
+	}
 }
 
 // Held reports whether there is anything that the container may not reach by its policy or a network's.
@@ -160,12 +163,19 @@ func (g *Guard) forget(now time.Time) {
 func (g *Guard) Relearn() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.relearn()
+}
+
+func (g *Guard) relearn() error {
 	now := time.Now()
 	for l, end := range g.learned {
-		if left := end.Sub(now); left > 0 {
-			if err := g.open(l.name, []netip.Addr{l.addr}, left); err != nil {
-				return err
-			}
+		left := end.Sub(now)
+		if left <= 0 {
+			delete(g.learned, l)
+			continue
+		}
+		if err := g.open(l.name, []netip.Addr{l.addr}, left); err != nil {
+			return err
 		}
 	}
 	return nil

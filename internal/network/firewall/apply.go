@@ -40,7 +40,7 @@ func Add(a network.Attached) error {
 	if err := b.commit(); err != nil {
 		return explain(err)
 	}
-	return forget(a, true)
+	return forgetFlows(a)
 }
 
 // needs reports whether there is something for a table to do: the two for first packets have it only with published ports.
@@ -88,12 +88,17 @@ func Remove(a network.Attached, last bool) error {
 		if err := removeAll(); err != nil {
 			return err
 		}
-		return forget(a, false)
+		return forgetFlows(a)
 	}
 	if err := removeOne(a); err != nil {
 		return err
 	}
-	return forget(a, false)
+	if held(a) {
+		if err := unlearn(a.Endpoint.Addresses()); err != nil {
+			return err
+		}
+	}
+	return forgetFlows(a)
 }
 
 // removeAll deletes the tables that are there, and the pair.
@@ -127,16 +132,27 @@ func removeOne(a network.Attached) error {
 	if err != nil {
 		return err
 	}
-	b, err := newBatch(indexOf)
-	if err != nil {
-		return err
-	}
-	for _, t := range gone.list() {
-		if have[t.family] {
-			b.reduce(t)
+	return reduce(gone, have)
+}
+
+// reduce removes elements and chains from the tables that are there. Some of it may be gone already, and then a batch fails as a whole: it is tried again with all of it put in first.
+func reduce(gone *tables, have map[nftables.TableFamily]bool) error {
+	var err error
+	for _, whole := range []bool{true, false} {
+		b, berr := newBatch(indexOf)
+		if berr != nil {
+			return berr
+		}
+		for _, t := range gone.list() {
+			if have[t.family] {
+				b.reduce(t, whole)
+			}
+		}
+		if err = b.commit(); err == nil {
+			return nil
 		}
 	}
-	return b.commit()
+	return err
 }
 
 // keepShared leaves out what ends of the same network have in common: it goes with the network's last end, by Close.
@@ -164,13 +180,8 @@ func Close(n *network.Network) error {
 			s.elements = nil
 		}
 	}
-	t.routed.chains = nil
-	b, err := newBatch(indexOf)
-	if err != nil {
-		return err
-	}
-	b.reduce(t.routed)
-	return b.commit()
+	t.routed.chains, t.framed, t.first4, t.first6 = nil, &table{}, &table{}, &table{}
+	return reduce(t, have)
 }
 
 func contains(list []string, s string) bool {
@@ -249,18 +260,11 @@ func Text(all []network.Attached) (string, error) {
 // held reports whether an end is under a policy, and so may have learned addresses.
 func held(a network.Attached) bool { return !a.Endpoint.Policy.Open || !a.Network.Policy.Open }
 
-// forget removes the state that the kernel keeps apart from rules about the addresses of an end: addresses learned for who had them before, and connections.
-func forget(a network.Attached, before bool) error {
-	if held(a) && !before {
-		if err := unlearn(a.Endpoint.Addresses()); err != nil {
-			return err
-		}
-	}
-	return forgetFlows(a)
-}
-
 // unlearn removes all addresses that were learned for a source.
 func unlearn(sources []netip.Addr) error {
+	if have, err := present(); err != nil || !have[nftables.TableFamilyINet] {
+		return err
+	}
 	c, err := open()
 	if err != nil {
 		return err
@@ -271,9 +275,6 @@ func unlearn(sources []netip.Addr) error {
 			s := routed().set(name + digit(src))
 			k := s.kernel(routed().kernel())
 			list, err := c.GetSetElements(k)
-			if kindOf(err) == errdef.NotFound {
-				continue
-			}
 			if err != nil {
 				return errdef.Errorf(kindOf(err), "nftables: addresses learned: %w", err)
 			}

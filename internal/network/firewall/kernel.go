@@ -106,17 +106,21 @@ func (b *batch) create(t *table) {
 // extend adds the elements of a table, and the chains of its containers, to one that is there.
 func (b *batch) extend(t *table) {
 	k := t.kernel()
+	add := func(maps bool) {
+		for _, s := range t.sets {
+			if !s.constant() && maps == (s.value != nil) {
+				b.elements(k, s, false)
+			}
+		}
+	}
+	add(false) // first, so that those who listen to changes are not woken (Watch)
 	for _, c := range t.chains {
 		if c.own() {
 			b.conn.AddChain(&nftables.Chain{Name: c.name, Table: k})
 			b.conn.FlushChain(&nftables.Chain{Name: c.name, Table: k})
 		}
 	}
-	for _, s := range t.sets {
-		if !s.constant() {
-			b.elements(k, s, false)
-		}
-	}
+	add(true)
 	for _, c := range t.chains {
 		if c.own() {
 			b.rules(k, t, c)
@@ -124,10 +128,11 @@ func (b *batch) extend(t *table) {
 	}
 }
 
-// reduce removes what extend has added. What is not there of it is added first: the kernel removes nothing else in the same batch then, and a batch does not fail of what somebody has
-// removed before us.
-func (b *batch) reduce(t *table) {
-	b.extend(t)
+// reduce removes what extend has added. If not all of it is there, it is added first: the kernel fails a batch that removes what is not there.
+func (b *batch) reduce(t *table, whole bool) {
+	if !whole {
+		b.extend(t)
+	}
 	k := t.kernel()
 	for _, s := range t.sets {
 		if !s.constant() {

@@ -136,6 +136,9 @@ func input() *chain {
 func leaving() *chain {
 	c := plainChain("leaving",
 		when(established, accept),
+		// What a bridge passes on comes here too where the host wants that of bridges (br_netfilter); nobody tracks these.
+		when(is(icmp6Typ, []byte{135}, "nd-neighbor-solicit"), in("between", iifname, oifname), accept),
+		when(is(icmp6Typ, []byte{136}, "nd-neighbor-advert"), in("between", iifname, oifname), accept),
 		when(notNew, counter, drop).because("invalid or untracked"),
 		errors4, errors6,
 		when(in("between", iifname, oifname), accept),

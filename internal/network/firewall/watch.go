@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/network"
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,6 +26,10 @@ const (
 func Watch(ctx context.Context, f func()) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{Groups: 1 << (watchGroup - 1)})
 	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "nftables: listen to changes: %w", err)
+	}
+	if err := c.SetBPF(quiet()); err != nil {
+		_ = c.Close()
 		return errdef.Errorf(errdef.Unavailable, "nftables: listen to changes: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
@@ -48,6 +54,30 @@ func Watch(ctx context.Context, f func()) error {
 		}
 		f()
 	}
+}
+
+// quiet is a filter in the kernel for messages: those that begin with an element that comes or goes, or a new generation, wake nobody. So the starts and ends of containers do not wake the
+// monitors of all others; a batch of ours begins with elements for that reason. A set that somebody empties by hand is therefore not seen at once, but at the next look.
+func quiet() []bpf.RawInstruction {
+	const kindLow, kindHigh = 4, 5 // bytes of a message's header, its type in the byte order of the machine
+	low, high := uint32(kindLow), uint32(kindHigh)
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		low, high = high, low
+	}
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: high, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.NFNL_SUBSYS_NFTABLES, SkipTrue: 4},
+		bpf.LoadAbsolute{Off: low, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NFT_MSG_NEWSETELEM, SkipTrue: 3},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NFT_MSG_DELSETELEM, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NFT_MSG_NEWGEN, SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 30},
+		bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		panic(err) // the program is always the same
+	}
+	return program
 }
 
 // concerns reports whether messages tell of a deletion in a table of ours.

@@ -112,3 +112,5 @@ func (w *world) publish(n *network.Network, e *network.Endpoint, ports ...networ
 		e.Ports = granted
 	})
 }
+
+func (w *world) addr(s string) netip.Addr { return netip.MustParseAddr(s) }

@@ -1,0 +1,140 @@
+package firewall
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-engine/bulkhead/internal/network"
+)
+
+// Whoever removes our tables is noticed, and they come back; containers that start and end wake nobody.
+func TestWatch(t *testing.T) {
+	s := newSpace(t)
+	all := example()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	woken, done := make(chan struct{}, 100), make(chan error, 1)
+	s.Do(func() {
+		if err := Restore(all); err != nil {
+			t.Error(err)
+		}
+	})
+	ready := make(chan struct{})
+	go s.Do(func() {
+		close(ready)
+		done <- Watch(ctx, func() {
+			if _, err := Repair(all); err != nil {
+				t.Error(err)
+			}
+			woken <- struct{}{}
+		})
+	})
+	<-ready
+	wait := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(soon); ; {
+			s.Run("nft", what)
+			select {
+			case <-woken:
+				for whole := false; !whole; { // it may have been woken by the one before
+					s.Do(func() {
+						var err error
+						if whole, err = intact(all); err != nil {
+							t.Error(err)
+							whole = true
+						}
+					})
+					if time.Now().After(end) {
+						t.Errorf("%s: not repaired", what)
+						return
+					}
+				}
+				return
+			case <-time.After(time.Second): // it may not have listened yet
+			}
+			if time.Now().After(end) {
+				t.Errorf("%s: not noticed", what)
+				return
+			}
+			s.Do(func() {
+				if err := Restore(all); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wait("flush ruleset")
+	wait("delete table bridge bulkhead")
+	wait("flush chain inet bulkhead leaving")
+
+	quietly := func() (n int) {
+		for { // until it is quiet
+			select {
+			case <-woken:
+				n++
+			case <-time.After(time.Second):
+				return n
+			}
+		}
+	}
+	quietly()
+	d := defaultNet()
+	s.Do(func() {
+		for range 5 {
+			a := network.Attached{Network: d, Endpoint: end(d, "9", "short", "9")}
+			if err := Add(a); err != nil {
+				t.Error(err)
+			}
+			if err := Remove(a, false); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if n := quietly(); n > 0 {
+		t.Errorf("woken %d times by containers", n)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(soon):
+		t.Error("goes on when its context is done")
+	}
+}
+
+// A flow of UDP to a port that nobody published goes to the container that publishes it, and not into the void for as long as the client sends.
+func TestFlows(t *testing.T) {
+	w := newWorld(t)
+	d := defaultNet()
+	web := end(d, "1", "web", "2")
+	w.host.Run("nft", "add table inet x; add chain inet x i { type filter hook input priority 0; }; add rule inet x i ct state new counter") // tracks connections
+	w.lan.Run("bash", "-c", "exec 3<>/dev/udp/192.0.2.1/5353; printf x >&3")
+	any4 := network.Port{Protocol: "udp", Container: 53, First: 5353, Last: 5353}
+	any4.Host = w.addr("192.0.2.1")
+	w.publish(d, web, any4)
+	c := w.attach(d, web, false)
+	c.Serve("web", "udp", "10.89.0.2:53")
+	w.lan.reaches("udp", "192.0.2.1:5353", "web 192.0.2.2")
+	flows := func() string {
+		out, err := w.host.Try("conntrack", "-L", "-p", "udp")
+		if err != nil {
+			t.Skipf("conntrack: %v", err)
+		}
+		return out
+	}
+	if got := flows(); !strings.Contains(got, "dport=5353") {
+		t.Errorf("no flow: %s", got)
+	}
+	w.host.Do(func() {
+		if err := Remove(network.Attached{Network: d, Endpoint: web}, true); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := flows(); strings.Contains(got, "dport=5353") {
+		t.Errorf("left: %s", got)
+	}
+}
