@@ -23,7 +23,7 @@ SOURCES = $$(git ls-files -c -o --exclude-standard '*.go' | grep -v -e /testdata
 SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-api test-readme test-vm vm vm-image bench-vm fuzz bench bench-image bench-engine run install clean
+.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-engine test-network test-workload test-cli test-api test-readme test-vm vm vm-image bench-vm fuzz bench bench-image bench-engine run install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ run: build ## show a hardened container from inside (root: all limits; a user: r
 needs: ## install what the tests need, on Debian, as root
 	test/install
 
-STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-workload test-cli test-api test-readme test-vm
+STAGES := needs lint arch unit test-script test-spec test-conformance test-attack test-lsm test-cgroup test-registry test-image test-engine test-network test-workload test-cli test-api test-readme test-vm
 
 test: ## everything, as root; what CI runs: needs, lint, arch, unit and every test-*
 	@set -e; for stage in $(STAGES); do \
@@ -89,6 +89,9 @@ test-image: build ## images: real registries, peers, pulls that are killed or ru
 
 test-engine: build ## containers of real images: their life, what is left of them
 	$(SUITE) ./test/engine/...
+
+test-network: build ## networks: whole engines in namespaces that stand for hosts, names, connections, what is left
+	$(SUITE) ./test/network/...
 
 test-workload: build ## nginx, Redis, PostgreSQL of Debian under the secure default, with real clients
 	$(SUITE) ./test/workload/...

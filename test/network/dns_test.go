@@ -30,10 +30,20 @@ func TestNames(t *testing.T) {
 	}
 	web, db := address("web", "front_net"), address("db", "back")
 	for _, c := range []struct{ from, name, want string }{
-		{"both", "web.", web}, {"both", "db.", db}, {"both", "web.front_net.", web}, {"both", "site.", web}, {"both", "box.", web},
-		{"web", "both.", address("both", "front_net")}, {"web", "web.", web}, {"db", "both.", address("both", "back")},
-		{"web", "db.", "NXDOMAIN"}, {"db", "web.", "NXDOMAIN"}, {"web", "nobody.", "NXDOMAIN"}, {"web", "nobody.front_net.", "NXDOMAIN"},
-		{"web", "www.corp.example.", "192.0.2.1"}, {"both", web, "web.front_net"},
+		{"both", "web.", web},
+		{"both", "db.", db},
+		{"both", "web.front_net.", web},
+		{"both", "site.", web},
+		{"both", "box.", web},
+		{"web", "both.", address("both", "front_net")},
+		{"web", "web.", web},
+		{"db", "both.", address("both", "back")},
+		{"web", "db.", "NXDOMAIN"},
+		{"db", "web.", "NXDOMAIN"},
+		{"web", "nobody.", "NXDOMAIN"},
+		{"web", "nobody.front_net.", "NXDOMAIN"},
+		{"web", "www.corp.example.", "192.0.2.1"},
+		{"both", web, "web.front_net"},
 	} {
 		if got := h.lookup(c.from, c.name); !strings.Contains(got, c.want) {
 			t.Errorf("%s asks for %s: want %s\n%s", c.from, c.name, c.want, got)

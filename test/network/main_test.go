@@ -61,9 +61,8 @@ func runAll(m *testing.M) int {
 // A host is a machine with an engine.
 type host struct {
 	*netspace.Space
-	t     testing.TB
-	dir   string
-	world *bytes.Buffer // what dnsmasq says: the names that it was asked for
+	t   testing.TB
+	dir string
 }
 
 // newHost makes a host with the image busybox, and a DNS server that knows the lines given, of dnsmasq's configuration. When the test ends, so do its containers, and nothing may be left of them.
