@@ -66,6 +66,7 @@ func commands() []entry {
 		{[]string{"version"}, versionCommand},
 		{[]string{"volume"}, volumeCommand},
 		{[]string{"wait"}, waitCommand},
+		{[]string{"why"}, whyCommand},
 	}
 }
 

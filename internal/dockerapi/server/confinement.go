@@ -7,6 +7,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/explain"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/network/refusal"
 	"github.com/bulkhead-engine/bulkhead/internal/verify"
 )
 
@@ -19,11 +20,14 @@ type Confinement interface {
 	// Explain tells what confines a container, ExplainCreate what would confine one that is not made.
 	Explain(ctx context.Context, name string) (*explain.Explanation, error)
 	ExplainCreate(ctx context.Context, o option.Create) (*explain.Explanation, error)
+	// Refused tells what networks have refused to a container, the oldest first.
+	Refused(ctx context.Context, name string) ([]refusal.Record, error)
 }
 
 var confinementRoutes = []route{
 	{http.MethodGet, "/bulkhead/containers/{name}/verify", (*Server).containerVerify},
 	{http.MethodGet, "/bulkhead/containers/{name}/explain", (*Server).containerExplain},
+	{http.MethodGet, "/bulkhead/containers/{name}/refused", (*Server).containerRefused},
 	{http.MethodPost, "/bulkhead/explain", (*Server).explain},
 }
 
@@ -68,6 +72,18 @@ func (s *Server) containerExplain(r *request) error {
 		return err
 	}
 	return r.json(http.StatusOK, e)
+}
+
+func (s *Server) containerRefused(r *request) error {
+	c, err := s.confinement()
+	if err != nil {
+		return err
+	}
+	list, err := c.Refused(r.Context(), r.value("name"))
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, append([]refusal.Record{}, list...))
 }
 
 // explain takes the body of a creation.

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/bulkhead-engine/bulkhead/internal/network/egress"
+	"github.com/bulkhead-engine/bulkhead/internal/network/nflog"
 	"github.com/bulkhead-engine/bulkhead/internal/network/refusal"
 )
 
@@ -13,7 +14,7 @@ import (
 type guard struct {
 	*egress.Guard
 	log      *refusal.Log
-	listener *refusal.Listener // nil: this kernel cannot tell what it refuses
+	listener *nflog.Listener // nil: this kernel cannot tell what it refuses
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -26,7 +27,7 @@ func (s *Set) newGuard() (*guard, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &guard{Guard: egress.New(log), log: log, cancel: cancel}
-	if g.listener, err = refusal.Listen(s.o.Container); err == nil {
+	if g.listener, err = nflog.Listen(s.o.Container); err == nil {
 		g.running.Go(func() { _ = g.listener.Run(ctx, g.Packet) })
 	}
 	g.running.Go(func() {

@@ -1,4 +1,4 @@
-package refusal
+package nflog
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/network/refusal"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -42,15 +43,6 @@ const (
 type Listener struct {
 	conn  *netlink.Conn
 	group uint16
-}
-
-// A Packet is a refused one, as far as its headers go.
-type Packet struct {
-	Time     time.Time
-	ToHost   bool // it was for the host itself
-	In, Out  int  // numbers of devices; Out is 0 where it was for the host
-	Protocol uint8
-	Src, Dst netip.AddrPort // ports of TCP, UDP, SCTP and UDP-Lite; 0 otherwise
 }
 
 // Listen takes a log group for a container.
@@ -103,7 +95,7 @@ func (l *Listener) Group() uint16 { return l.group }
 func (l *Listener) Close() error { return l.conn.Close() }
 
 // Run calls f for each refused packet, until ctx is done or the listener is closed.
-func (l *Listener) Run(ctx context.Context, f func(Packet)) error {
+func (l *Listener) Run(ctx context.Context, f func(refusal.Packet)) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.Close() })
 	defer stop()
 	for {
@@ -129,7 +121,7 @@ func (l *Listener) Run(ctx context.Context, f func(Packet)) error {
 }
 
 // parse reads a message of the kernel's.
-func parse(b []byte) (p Packet, ok bool) {
+func parse(b []byte) (p refusal.Packet, ok bool) {
 	for len(b) >= 4 {
 		n := int(binary.NativeEndian.Uint16(b))
 		if n < 4 || n > len(b) {
@@ -144,7 +136,7 @@ func parse(b []byte) (p Packet, ok bool) {
 		case kind == attrOut && len(v) >= 4:
 			p.Out = int(binary.BigEndian.Uint32(v))
 		case kind == attrPayload:
-			ok = p.headers(v)
+			ok = headers(&p, v)
 		}
 		b = b[min((n+3)&^3, len(b)):]
 	}
@@ -152,7 +144,7 @@ func parse(b []byte) (p Packet, ok bool) {
 }
 
 // headers reads those of IP and of ports.
-func (p *Packet) headers(b []byte) bool {
+func headers(p *refusal.Packet, b []byte) bool {
 	var src, dst netip.Addr
 	var rest []byte
 	switch {
