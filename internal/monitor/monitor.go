@@ -289,8 +289,16 @@ func (m *monitor) remove() error {
 			return errdef.Errorf(errdef.Internal, "monitor: unmount the devices: %w", err)
 		}
 	}
-	var err error
+	// The directory that says that there is a container goes first by its name, and then, of what is in it, after what is to be removed with it: a sweep reads there what that is.
+	trash := m.o.Dir + ".old"
+	err := os.Rename(m.o.Dir, trash)
+	if err != nil {
+		err = errdef.Errorf(errdef.Unavailable, "monitor: remove the container: %w", err)
+	}
 	for _, path := range paths {
+		if path == m.o.Dir {
+			path = trash
+		}
 		if data, e := os.ReadFile(path); e == nil && !strings.HasPrefix(string(data), m.o.ID) {
 			continue // a claim that is somebody else's by now
 		}

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -240,21 +241,31 @@ func (s *Service) remove(ctx context.Context, name string, o option.Remove) (don
 	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
 		return false, err
 	}
-	if err := s.erase(&c.Record); err != nil || !o.Volumes && !c.Host.AutoRemove {
-		return true, err
-	}
-	return true, s.removeVolumes(ctx, &c.Record)
+	return true, s.erase(ctx, &c.Record, o.Volumes)
 }
 
-// erase removes the directories, the one that says that there is a container by a rename first, and then the claims.
-func (s *Service) erase(r *Record) error {
+// withVolumes is a file in the directory of a container that is removed with its volumes.
+const withVolumes = "with-volumes"
+
+// erase removes a container, the directory that says that there is one by a rename first. That is the last that goes: until then it says what is to be removed with it (Sweep).
+func (s *Service) erase(ctx context.Context, r *Record, volumes bool) error {
+	if volumes && len(anonymous(r.Points)) > 0 {
+		if err := os.WriteFile(filepath.Join(s.dir(r.ID), withVolumes), nil, 0o600); err != nil && !os.IsNotExist(err) {
+			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
+		}
+	}
 	trash := s.dir(r.ID) + ".old"
 	if err := os.Rename(s.dir(r.ID), trash); err != nil && !os.IsNotExist(err) {
 		return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
 	}
 	s.drop("names", r.Name, r.ID)
 	s.dropRanges(r)
-	for _, dir := range []string{trash, s.runDir(r.ID), s.secretsOf(r.ID)} {
+	if volumes || r.Host.AutoRemove {
+		if err := s.removeVolumes(ctx, r); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{s.runDir(r.ID), s.secretsOf(r.ID), trash} {
 		if err := os.RemoveAll(dir); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
 		}

@@ -44,11 +44,11 @@ func (s *Service) orders(ctx context.Context, c *Container, result *assemble.Res
 		for _, name := range c.claims() {
 			o.AutoRemove = append(o.AutoRemove, s.claimPath("ranges", name))
 		}
-		o.AutoRemove = append(o.AutoRemove, s.dir(c.ID), s.runDir(c.ID), s.secretsOf(c.ID))
-		o.Project = c.project(s.o.Root)
 		for _, name := range anonymous(c.Points) {
 			o.AutoRemove = append(o.AutoRemove, filepath.Join(volumesDir(s.o.Root), name))
 		}
+		o.AutoRemove = append(o.AutoRemove, s.secretsOf(c.ID), s.dir(c.ID), s.runDir(c.ID)) // what says whose the rest is comes after it
+		o.Project = c.project(s.o.Root)
 	}
 	if l := c.SELinux; l != nil && c.Host.AutoRemove && l.Level != "" {
 		o.Categories = control.Categories{Dir: s.labels(), Level: l.Level}

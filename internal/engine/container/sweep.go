@@ -2,13 +2,14 @@ package container
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,57 +24,88 @@ func (s *Service) tidy() {
 }
 
 // Sweep removes what killed commands left: half-made containers of processes that are gone, half-removed ones, and claims that are void.
+//
+// What is there is listed before the claims are read: whoever is making one of these has claims by then, and has them until it is made.
 func (s *Service) Sweep() error {
-	makers := map[string]bool{} // of half-made containers: whether the process is there
-	for _, kind := range []string{"names", "ranges"} {
-		if err := s.sweepClaims(kind, makers); err != nil {
-			return err
-		}
-	}
-	entries, err := os.ReadDir(filepath.Join(s.o.Root, "containers"))
+	dirs, err := os.ReadDir(filepath.Join(s.o.Root, "containers"))
 	if err != nil {
 		return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
 	}
-	for _, e := range entries {
+	secrets, err := os.ReadDir(filepath.Join(s.o.Run, "secrets"))
+	if err != nil && !os.IsNotExist(err) {
+		return errdef.Errorf(errdef.Unavailable, "secrets: %w", err)
+	}
+	making := map[string]bool{} // containers that somebody makes
+	for _, kind := range []string{"names", "ranges"} {
+		if err := s.sweepClaims(kind, making); err != nil {
+			return err
+		}
+	}
+	for _, e := range dirs {
 		id, half := strings.CutSuffix(e.Name(), ".new")
-		if !half && !strings.HasSuffix(e.Name(), ".old") {
+		if !half && !strings.HasSuffix(e.Name(), ".old") || half && making[id] {
 			continue
 		}
-		if half {
-			alive, known := makers[id]
-			info, err := e.Info()
-			if alive || !known && (err != nil || time.Since(info.ModTime()) < time.Hour) { // its claims are made before it: it has lost them, or is about to
-				continue
-			}
+		if err := s.sweepHalf(filepath.Join(s.o.Root, "containers", e.Name()), half); err != nil {
+			return err
 		}
-		if err := os.RemoveAll(filepath.Join(s.o.Root, "containers", e.Name())); err != nil {
-			return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
-		}
+	}
+	if err := s.sweepRuns(); err != nil {
+		return err
 	}
 	if err := s.sweepLabels(); err != nil {
 		return err
 	}
-	return s.sweepSecrets(makers)
-}
-
-// sweepSecrets removes the secrets of containers that are not there and that nobody is making.
-func (s *Service) sweepSecrets(makers map[string]bool) error {
-	entries, err := os.ReadDir(filepath.Join(s.o.Run, "secrets"))
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return errdef.Errorf(errdef.Unavailable, "secrets: %w", err)
-	}
-	for _, e := range entries {
-		if _, err := os.Lstat(s.dir(e.Name())); err == nil || makers[e.Name()] {
-			continue
-		}
-		if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < time.Minute { // it may have been made since we looked
+	for _, e := range secrets {
+		if s.exists(e.Name()) || making[e.Name()] {
 			continue
 		}
 		if err := os.RemoveAll(s.secretsOf(e.Name())); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "secrets: %w", err)
+		}
+	}
+	return nil
+}
+
+// sweepHalf removes a container that was not made to its end, or not removed, with the volumes that it was to take with it.
+func (s *Service) sweepHalf(dir string, half bool) error {
+	var r Record
+	data, err := os.ReadFile(filepath.Join(dir, "container.json"))
+	if err == nil && json.Unmarshal(data, &r) == nil {
+		_, err := os.Lstat(filepath.Join(dir, withVolumes))
+		if half || err == nil || r.Host.AutoRemove {
+			ctx, cancel := context.WithTimeout(context.Background(), endTime)
+			defer cancel()
+			if err := s.removeVolumes(ctx, &r); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "containers: %w", err)
+	}
+	return nil
+}
+
+// sweepRuns removes what runs had of containers that are gone.
+func (s *Service) sweepRuns() error {
+	entries, err := os.ReadDir(s.o.Run)
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "run directory: %w", err)
+	}
+	for _, e := range entries {
+		id := e.Name()
+		if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" || s.exists(id) || control.Alive(s.runDir(id)) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), endTime)
+		err := s.rt.Delete(ctx, id, true)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if err := os.RemoveAll(s.runDir(id)); err != nil {
+			return errdef.Errorf(errdef.Unavailable, "run directory: %w", err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,21 +48,42 @@ func (s *Service) takeVolumes(ctx context.Context, r *Record) (release func(), e
 			_ = c.Close()
 		}
 	}
+	if err := s.nameVolumes(r); err != nil {
+		return nil, err
+	}
 	for i := range r.Points {
 		p := &r.Points[i]
 		if p.Type != mount.TypeVolume {
 			continue
 		}
-		c, err := s.o.Volumes.Take(ctx, api.CreateRequest{Name: p.Name, DriverOpts: p.Driver, Labels: p.Labels})
+		labels := p.Labels
+		if p.Anonymous {
+			labels = map[string]string{volume.AnonymousLabel: ""}
+			maps.Copy(labels, p.Labels)
+		}
+		c, err := s.o.Volumes.Take(ctx, api.CreateRequest{Name: p.Name, DriverOpts: p.Driver, Labels: labels})
 		if err != nil {
 			release()
 			return nil, errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%s: %w", p.Flag, err), errdef.Hint(err))
 		}
-		p.Anonymous = p.Name == ""
-		p.Name, p.Source = c.Name, c.Source
+		p.Source = c.Source
 		claims = append(claims, c)
 	}
 	return release, nil
+}
+
+// nameVolumes gives the volumes without a name the one that they will have, and notes them where a sweep finds them, if this process is killed: nobody else would know whose they are.
+func (s *Service) nameVolumes(r *Record) error {
+	some := false
+	for i := range r.Points {
+		if p := &r.Points[i]; p.Type == mount.TypeVolume && p.Name == "" {
+			p.Anonymous, p.Name, some = true, newID(), true
+		}
+	}
+	if !some {
+		return nil
+	}
+	return s.write(s.dir(r.ID)+".new", r)
 }
 
 // readyVolumes makes volumes ready for a start: new ones are filled with what the image has in their place.
