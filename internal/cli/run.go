@@ -146,7 +146,7 @@ func (p *program) create(ctx context.Context, api *client.Client, f *runflags.Fl
 	}
 	var answer container.CreateResponse
 	err = api.Post(ctx, "/containers/create", query, q.Body(), &answer)
-	if errdef.Is(err, errdef.NotFound) && f.Pull == "missing" && q.Rootfs == "" && !p.hasImage(ctx, api, q.Image) {
+	if errdef.Is(err, errdef.NotFound) && f.Pull == "missing" && q.Rootfs == "" && (f.Platform != "" || !p.hasImage(ctx, api, q.Image)) {
 		if !f.Quiet {
 			p.line("Unable to find image '" + q.Image + "' locally")
 		}

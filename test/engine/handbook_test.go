@@ -192,7 +192,11 @@ func (l *line) learn(t *testing.T, m *lesson) {
 		t.Skip("this host has one processor")
 	}
 	script := m.script + "\necho the end; exec sleep 1000"
-	args := append([]string{"run", "-d", "--network", "none"}, strings.Fields(strings.NewReplacer("DIR", l.dir, "DISK", device, "WEIGHT", "").Replace(m.flags))...)
+	network := []string{"run", "-d", "--network", "none"}
+	if strings.Contains(m.flags, "--network") {
+		network = network[:2]
+	}
+	args := append(network, strings.Fields(strings.NewReplacer("DIR", l.dir, "DISK", device, "WEIGHT", "").Replace(m.flags))...)
 	for i := range args {
 		if strings.HasPrefix(args[i], "--device-cgroup-rule=") {
 			args[i] = strings.ReplaceAll(args[i], "_", " ")

@@ -64,7 +64,10 @@ func TestHandbookRefused(t *testing.T) {
 		if strings.Contains(want, "AppArmor") && strings.Contains(string(modules), "apparmor") || strings.Contains(want, "SELinux") && strings.Contains(string(modules), "selinux") {
 			continue
 		}
-		args := append([]string{"run", "--rm", "--network", "none"}, strings.Fields(strings.ReplaceAll(flags, "DIR", l.dir))...)
+		args := append([]string{"run", "--rm"}, strings.Fields(strings.ReplaceAll(flags, "DIR", l.dir))...)
+		if !strings.Contains(flags, "--network") {
+			args = append(args, "--network", "none")
+		}
 		r := l.do("", append(args, "busybox", "true")...)
 		if r.code != 125 || !strings.Contains(r.problems, want) || r.out != "" {
 			t.Errorf("%s: want %q: %+v", flags, want, r)

@@ -155,3 +155,22 @@ func inherit(list []string, others func(string) ([]Point, error)) ([]Point, erro
 	}
 	return out, nil
 }
+
+// mixed refuses options of another type of mount than the one that is asked for.
+func mixed(m *mount.Mount) error {
+	for _, o := range []struct {
+		there bool
+		kind  mount.Type
+	}{
+		{m.BindOptions != nil, mount.TypeBind},
+		{m.VolumeOptions != nil, mount.TypeVolume},
+		{m.TmpfsOptions != nil, mount.TypeTmpfs},
+		{m.ImageOptions != nil, mount.TypeImage},
+		{m.ClusterOptions != nil, mount.TypeCluster},
+	} {
+		if o.there && m.Type != o.kind {
+			return errdef.Errorf(errdef.Invalid, "options of mounts of type %s are not for one of type %.32q", o.kind, m.Type)
+		}
+	}
+	return nil
+}

@@ -278,6 +278,9 @@ func mounted(m *mount.Mount, more []string) (Point, error) {
 }
 
 func described(m *mount.Mount) (Point, error) {
+	if err := mixed(m); err != nil {
+		return Point{Flag: "mount " + strconv.Quote(string(m.Type)+","+m.Target)}, err
+	}
 	p := Point{Type: m.Type, Destination: m.Target, ReadOnly: m.ReadOnly, Idmap: true, Flag: "mount " + strconv.Quote(string(m.Type)+","+m.Target)}
 	switch m.Type {
 	case mount.TypeBind:
@@ -290,9 +293,6 @@ func described(m *mount.Mount) (Point, error) {
 			if err := p.propagation(string(o.Propagation)); err != nil {
 				return p, err
 			}
-		}
-		if m.VolumeOptions != nil || m.TmpfsOptions != nil {
-			return p, errdef.Errorf(errdef.Invalid, "options of volumes and tmpfs are not for a bind mount")
 		}
 	case mount.TypeVolume:
 		return p, p.volume(m)
@@ -339,6 +339,9 @@ func (p *Point) volume(m *mount.Mount) error {
 func (p *Point) tmpfs(m *mount.Mount) error {
 	if m.Source != "" {
 		return errdef.Errorf(errdef.Invalid, "a tmpfs has no source")
+	}
+	if m.ReadOnly {
+		p.Options = append(p.Options, "ro")
 	}
 	if o := m.TmpfsOptions; o != nil {
 		if o.SizeBytes > 0 {

@@ -20,6 +20,7 @@ func refuse(r *Request) error {
 		{len(h.Links) > 0, "link", "links of HostConfig were Docker's before there were networks with names; those of an endpoint are honoured"},
 		{h.VolumeDriver != "" && h.VolumeDriver != "local", "volume-driver " + h.VolumeDriver, "there are no volume drivers"},
 		{len(h.DeviceRequests) > 0, "gpus", "devices by driver are not supported; name the nodes with --device"},
+		{!slices.Contains([]string{"", "bulkhead", "bulkhead-runtime"}, h.Runtime), "runtime " + h.Runtime, "containers are started by bulkhead-monitor, which has the runtime in itself"},
 		{h.Cgroup != "", "cgroup", "joining the cgroup of another container is not supported"},
 		{h.Isolation != "" && h.Isolation != "default", "isolation", "is Windows'"},
 		{h.CPUCount+h.CPUPercent > 0 || h.IOMaximumIOps+h.IOMaximumBandwidth > 0, "cpu-count, cpu-percent, io-maxiops, io-maxbandwidth", "are Windows'"},

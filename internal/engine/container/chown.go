@@ -52,7 +52,7 @@ func (s *Service) chownPoint(ctx context.Context, p *assemble.Point, result *ass
 		defer unix.Close(at)
 	}
 	done, err := selinux.GiveAt(ctx, at, p.Source, o)
-	if errdef.Is(err, errdef.Denied) { // it is the request that cannot be, not the program that may not run
+	if errdef.Is(err, errdef.Denied) || errdef.Is(err, errdef.NotFound) { // it is the request that cannot be, not the program that may not run
 		err = errdef.WithHint(errdef.Errorf(errdef.Invalid, "%w", err), errdef.Hint(err))
 	}
 	for _, dir := range done.Mounts {

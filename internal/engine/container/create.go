@@ -30,7 +30,7 @@ func sortByTime(list []*Container) {
 func (s *Service) Create(ctx context.Context, o option.Create) (api.CreateResponse, error) {
 	var none api.CreateResponse
 	img, err := s.wanted(&o)
-	if errdef.Is(err, errdef.NotFound) {
+	if errdef.Is(err, errdef.NotFound) && !strings.HasPrefix(err.Error(), "platform: ") {
 		return none, errdef.WithHint(errdef.Errorf(errdef.NotFound, "no such image: %s", withTag(o.Config.Image)), errdef.Hint(err))
 	}
 	if err != nil {
@@ -52,7 +52,14 @@ func (s *Service) wanted(o *option.Create) (*image.Image, error) {
 	if o.Rootfs != "" {
 		return &image.Image{}, nil
 	}
-	return s.o.Images.Find(o.Config.Image, o.Platform)
+	img, err := s.o.Images.Find(o.Config.Image, o.Platform)
+	if p := o.Platform; err == nil && p != nil {
+		if has := &img.Config.Image; has.OS != p.OS || has.Architecture != p.Architecture || p.Variant != "" && has.Variant != "" && has.Variant != p.Variant {
+			err := errdef.Errorf(errdef.NotFound, "platform: image %s is here for %s/%s, and not for the platform %s/%s", o.Config.Image, has.OS, has.Architecture, p.OS, p.Architecture)
+			return nil, errdef.WithHint(err, "bulkhead pull --platform "+p.OS+"/"+p.Architecture+" "+o.Config.Image)
+		}
+	}
+	return img, err
 }
 
 // withTag is a name as Docker's messages have it.

@@ -72,6 +72,9 @@ func (s *Service) prepared(ctx context.Context, c *Container) (*prepared, error)
 		fd, use, err := s.preparePoint(ctx, c, i)
 		if err != nil {
 			out.close()
+			if errdef.Is(err, errdef.NotFound) || errdef.Is(err, errdef.Denied) { // it is the request that cannot be, not a program that is missing or may not run
+				err = errdef.WithHint(errdef.Errorf(errdef.Invalid, "%w", err), errdef.Hint(err))
+			}
 			return nil, flagged(c.Points[i].Flag, err)
 		}
 		out.mounts = append(out.mounts, os.NewFile(uintptr(fd), "mount"))
@@ -111,6 +114,9 @@ func (s *Service) preparePoint(ctx context.Context, c *Container, i int) (fd int
 	at := whole
 	if p.Subpath != "" {
 		if at, err = resolve.InRoot(whole, p.Subpath, unix.O_PATH); err != nil {
+			if errdef.Is(err, errdef.NotFound) {
+				err = errdef.Errorf(errdef.Invalid, "%q is not in the %s", p.Subpath, p.Type)
+			}
 			return fail(errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "subpath: %w", err), "it must be there when the container starts"))
 		}
 		defer unix.Close(at)

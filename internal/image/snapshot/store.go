@@ -182,7 +182,12 @@ func (s *Store) Use(ctx context.Context, chain digest.Digest) (*Use, error) {
 }
 
 // Layers returns the directories of the chain, the uppermost first, as far down as anything shows.
-func (u *Use) Layers() []string { return slices.Clone(u.dirs) }
+func (u *Use) Layers() []string {
+	if u == nil {
+		return nil
+	}
+	return slices.Clone(u.dirs)
+}
 
 // Infos returns what is known about each layer, the uppermost first.
 func (u *Use) Infos() []Info { return slices.Clone(u.info) }
