@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	searches  = 4                // for processes at once
+	searches  = 2                // for processes at once
+	mostOften = 20               // searches in one second: what a container is refused costs the host, not the container
 	mostNames = 4096             // addresses whose names are remembered
 	reserve   = 60 * time.Second // that addresses are open beyond their time, so that not each answer has to change the rules
 )
@@ -34,6 +35,8 @@ type Guard struct {
 	names   map[netip.Addr]string // that were last resolved to an address
 	learned map[learned]time.Time // what is open, and until when
 	pid     int
+	second  time.Time // in which were searched
+	count   int
 }
 
 type learned struct {
@@ -230,7 +233,16 @@ func (g *Guard) note(r refusal.Record, protocol uint8, local netip.AddrPort) {
 	}
 	g.mu.Lock()
 	pid := g.pid
+	if now := time.Now(); now.Sub(g.second) > time.Second {
+		g.second, g.count = now, 0
+	}
+	g.count++
+	often := g.count > mostOften
 	g.mu.Unlock()
+	if often {
+		g.log.Add(r)
+		return
+	}
 	select {
 	case g.busy <- struct{}{}:
 		go func() {

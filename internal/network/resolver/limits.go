@@ -8,11 +8,14 @@ const (
 	maxOutside  = 1232 // of an answer from outside by UDP: DNS flag day 2020
 	maxQuery    = 4096 // bytes of a query by TCP; real ones have 300 at most
 
-	maxPending     = 512 // queries that wait for outside; one more by UDP is dropped, and its client asks again
-	maxExchanges   = 64  // of them that have sockets to the outside
-	maxConnections = 64  // of clients, by TCP; one more is closed at once
-	maxPipelined   = 16  // queries of one connection at a time
-	maxStrangers   = 64  // datagrams on one socket that are no answer, until the server counts as failed
+	maxPending   = 512 // queries that wait for outside; one more by UDP is dropped, and its client asks again
+	maxExchanges = 64  // of them that have sockets to the outside
+	// Queries in a tenth of a second, by UDP and TCP together. Answering costs the host, not the container's share of processors, so a container that asks faster is made to wait.
+	maxQueries     = 1000
+	queriesTime    = 100 * time.Millisecond
+	maxConnections = 64 // of clients, by TCP; one more is closed at once
+	maxPipelined   = 16 // queries of one connection at a time
+	maxStrangers   = 64 // datagrams on one socket that are no answer, until the server counts as failed
 
 	idleTime  = 10 * time.Second // of a connection between two queries: RFC 7766, section 6.2.3
 	writeTime = 5 * time.Second  // until a client has taken an answer

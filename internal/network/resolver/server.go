@@ -38,6 +38,27 @@ type Server struct {
 	pending chan struct{}
 	conns   chan struct{}
 	wg      sync.WaitGroup
+	pace    pace
+}
+
+// pace makes those wait who ask too fast.
+type pace struct {
+	mu    sync.Mutex
+	began time.Time
+	count int
+}
+
+// take counts a question, and returns how long to wait before it is answered.
+func (p *pace) take(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.began) >= queriesTime {
+		p.began, p.count = now, 0
+	}
+	if p.count++; p.count <= maxQueries {
+		return 0
+	}
+	return p.began.Add(queriesTime).Sub(now)
 }
 
 // Start makes a resolver in a network namespace, and serves until Close. It does not keep the descriptor.
@@ -128,6 +149,7 @@ func (s *Server) packets() {
 			s.rest()
 			continue
 		}
+		s.wait()
 		q, code, ok := readQuery(buf[:n])
 		if !ok {
 			continue
@@ -146,6 +168,21 @@ func (s *Server) packets() {
 				send(later())
 			})
 		default: // the client asks again
+		}
+	}
+}
+
+// wait holds up a container that asks too fast. What comes by UDP meanwhile waits in the socket's buffer, or is lost.
+func (s *Server) wait() {
+	for {
+		d := s.pace.take(time.Now())
+		if d <= 0 {
+			return
+		}
+		select {
+		case <-time.After(d):
+		case <-s.ctx.Done():
+			return
 		}
 	}
 }
@@ -211,6 +248,7 @@ func (s *Server) connection(c *net.TCPConn) {
 		if err != nil {
 			return
 		}
+		s.wait()
 		q, code, ok := readQuery(msg)
 		if !ok {
 			return

@@ -330,3 +330,41 @@ func TestRefusedServers(t *testing.T) {
 		t.Error("no namespace")
 	}
 }
+
+// TestPace asks as fast as it can: the processor time that this costs the host is bounded, and what is asked by TCP, where nothing is lost, is all answered.
+func TestPace(t *testing.T) {
+	p := pace{}
+	now := time.Now()
+	for i := range maxQueries {
+		if d := p.take(now); d != 0 {
+			t.Fatalf("question %d waits for %v", i, d)
+		}
+	}
+	if d := p.take(now.Add(queriesTime / 4)); d != queriesTime*3/4 {
+		t.Errorf("one more waits for %v", d)
+	}
+	if d := p.take(now.Add(queriesTime)); d != 0 {
+		t.Errorf("the next time: %v", d)
+	}
+	_, inside := start(t, Config{})
+	c := dialIn(t, inside, "tcp", at)
+	msg := framed(ask(t, "db.", dnsmessage.TypeA))
+	const n = 4 * maxQueries
+	began := time.Now()
+	go func() {
+		for range n {
+			if _, err := c.Write(msg); err != nil {
+				return
+			}
+		}
+	}()
+	r := bufio.NewReader(c)
+	for i := range n {
+		if _, err := readFramed(r, maxMessage); err != nil {
+			t.Fatalf("after %d answers: %v", i, err)
+		}
+	}
+	if took := time.Since(began); took < 2*queriesTime {
+		t.Errorf("%d questions were answered in %v", n, took)
+	}
+}
