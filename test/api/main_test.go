@@ -17,11 +17,15 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/daemon"
 	"github.com/bulkhead-engine/bulkhead/test/built"
 	"github.com/bulkhead-engine/bulkhead/test/need"
+	"github.com/bulkhead-engine/bulkhead/test/netspace"
 )
 
 var programs string // directory of what the engine starts
 
-func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+func TestMain(m *testing.M) {
+	netspace.Alone()
+	os.Exit(runAll(m))
+}
 
 func runAll(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "bulkhead-api-")

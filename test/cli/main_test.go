@@ -15,12 +15,16 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/test/built"
 	"github.com/bulkhead-engine/bulkhead/test/need"
+	"github.com/bulkhead-engine/bulkhead/test/netspace"
 	"github.com/bulkhead-engine/bulkhead/test/registryserver"
 )
 
 var program string // bulkhead, with bulkhead-unpack beside
 
-func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+func TestMain(m *testing.M) {
+	netspace.Alone()
+	os.Exit(runAll(m))
+}
 
 func runAll(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "bulkhead-cli-")

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/image"
 	"github.com/bulkhead-engine/bulkhead/test/built"
+	"github.com/bulkhead-engine/bulkhead/test/netspace"
 	api "github.com/moby/moby/api/types/container"
 )
 
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	netspace.Alone()
 	os.Exit(runAll(m))
 }
 
@@ -37,11 +39,7 @@ func runAll(m *testing.M) int {
 		fmt.Println(err)
 		return 1
 	}
-	defer os.RemoveAll(work)
-	if err := os.Chmod(work, 0o711); err != nil {
-		fmt.Println(err)
-		return 1
-	}
+	defer os.RemoveAll(work) // nobody else may pass through it: neither may the roots of containers
 	for _, name := range []string{"bulkhead-monitor", "bulkhead-unpack"} {
 		if err := built.Program(filepath.Join(work, name), "./cmd/"+name); err != nil {
 			fmt.Println(err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/test/built"
+	"github.com/bulkhead-engine/bulkhead/test/netspace"
 )
 
 var (
@@ -21,7 +22,19 @@ var (
 	server *engine // has the images, pulled
 )
 
-func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+func TestMain(m *testing.M) {
+	bootstrapped() // from the machine's network, which the rest has not
+	netspace.Alone()
+	os.Exit(runAll(m))
+}
+
+// bootstrapped makes the root file system, if there is none of the last time. What goes wrong is said when it is needed.
+func bootstrapped() {
+	if work, err := os.MkdirTemp("/var/tmp", "bh-workload-"); err == nil && os.Geteuid() == 0 {
+		_, _ = debian(work)
+		_ = os.RemoveAll(work)
+	}
+}
 
 func runAll(m *testing.M) int {
 	for _, program := range []string{"mmdebstrap", "docker-registry", "unshare"} {

@@ -76,7 +76,7 @@ func (s *Service) joinNetworks(ctx context.Context, r *Record, asked map[string]
 		}
 		return refuseWithout(r, mode, asked)
 	}
-	if s.o.Networks == nil || s.rt.Rootless {
+	if s.rt.Rootless {
 		return errdef.WithHint(errdef.Errorf(errdef.Unsupported, "network %.64q: networks of a user without root are not there yet", mode), "--network none")
 	}
 	for _, name := range append([]string{mode}, names...) {
@@ -233,7 +233,7 @@ func hostPorts(text string) (first, last uint16, err error) {
 
 // netOrders are what the monitor is to do about networks; nil: nothing.
 func (s *Service) netOrders(ctx context.Context, c *Container) (*network.Orders, error) {
-	if !ownNetwork(&c.Record) || s.o.Networks == nil {
+	if !ownNetwork(&c.Record) {
 		return nil, nil
 	}
 	r := &c.Record

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	enginenetwork "github.com/bulkhead-engine/bulkhead/internal/engine/network"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
@@ -26,7 +27,7 @@ type Options struct {
 	Run      string // directory on a tmpfs, absolute
 	Images   *image.Service
 	Volumes  *volume.Service // nil: those below Root
-	Networks Networks        // nil: there are none
+	Networks Networks        // nil: those below Root
 	Monitor  string          // the program bulkhead-monitor; "": beside this program, or in ../libexec/bulkhead
 	Warn     func(error)
 }
@@ -36,7 +37,6 @@ type Service struct {
 	o         Options
 	rt        *runtime.Runtime
 	coming    coming
-	terminals terminals
 	leftovers atomic.Bool // a claim of a command that was killed was seen
 }
 
@@ -67,6 +67,12 @@ func Open(o Options) (*Service, error) {
 	s := &Service{o: o, rt: rt}
 	if o.Volumes == nil {
 		s.o.Volumes = volume.New(volume.Options{Root: volumesDir(o.Root), Users: s.VolumeUsers, Events: event.Open(s.eventDir()), Warn: o.Warn})
+	}
+	if o.Networks == nil {
+		s.o.Networks = enginenetwork.New(enginenetwork.Options{
+			Root: filepath.Join(o.Root, "networks"), Run: s.netDir(), Events: event.Open(s.eventDir()), Warn: o.Warn,
+			Containers: func() (enginenetwork.Containers, error) { return s, nil },
+		})
 	}
 	return s, nil
 }
@@ -120,7 +126,7 @@ func (s *Service) get(id string) (*Container, error) {
 	case errdef.Is(err, errdef.NotFound):
 		c.State.Phase = control.Created
 	case err != nil:
-		return nil, err
+		s.unreadable(c, err)
 	default:
 		c.State = *state
 	}
@@ -150,8 +156,14 @@ func (s *Service) bury(c *Container) error {
 			s.o.Warn(err)
 		}
 	}
+	if err := control.WriteState(s.dir(c.ID), &c.State); err != nil { // a disk that is read-only: the next one says the same
+		if s.o.Warn != nil {
+			s.o.Warn(err)
+		}
+		return nil
+	}
 	s.event(&c.Record, events.ActionDie, "exitCode", "137")
-	return control.WriteState(s.dir(c.ID), &c.State)
+	return nil
 }
 
 // LogPath is where the output of a container is kept.
