@@ -14,6 +14,12 @@
 //
 // Health checks are programs that the monitor runs in the container, one at a time, with a deadline and what is kept of their output bounded. They end with the run that they belong to; a paused container is not checked.
 //
+// A reader that stalls never holds the output up for ever: all who are attached have a second together for each piece of it, the one that started the container an hour, since there the user
+// waits as for a pipe. Then they are let go of, and told that what they have is not all; the log has it.
+//
+// Programs that run in the container beside its own (exec) are the monitor's children, too: it records how they ended, has their terminals, and takes what they print when the engine that had
+// their streams goes or is killed.
+//
 // What happens (start, die, oom, health_status ...) is added to the record of package event; that it cannot be is no reason to do anything to the container.
 //
 // If the monitor is killed, the container goes on without one: its output has no reader, and the next write ends it by SIGPIPE or not. The engine finds the lock

@@ -45,6 +45,7 @@ type monitor struct {
 	wake     chan struct{} // ends a pause before a restart
 	console  *os.File      // of a terminal; nil: none
 	stdin    *input
+	programs programs
 	waiting  atomic.Int32 // requests for the end that are not answered yet
 	stirred  atomic.Bool  // memory will be given back soon
 	net      *networks
@@ -261,6 +262,7 @@ func (m *monitor) finish() error {
 	for end := time.Now().Add(patience); m.waiting.Load() > 0 && time.Now().Before(end); look = min(2*look, time.Millisecond) { // who waits is told before we go
 		time.Sleep(look)
 	}
+	m.programs.rest(patience)
 	m.stdin.finish()
 	m.fan.close()
 	if removed := m.remove(); err == nil {

@@ -52,7 +52,7 @@ func (m *monitor) once() error {
 	check, endMemory := m.watchHealth(), m.watchMemory()
 	settled := time.AfterFunc(settleTime, settle)
 	defer settled.Stop()
-	code, err := wait(process, check)
+	code, err := m.wait(process, check)
 	oom := m.ranOut()
 	endMemory(oom)
 	cleanErr := m.clearAway()
@@ -137,14 +137,14 @@ func (m *monitor) started(ctx context.Context) (pidfd.Process, error) {
 
 // wait returns the exit code of the program: 128 and the number of a signal that ended it. Orphans of the container that come to us meanwhile are reaped: when the health check that
 // may run is over, which has a child of its own.
-func wait(process pidfd.Process, check *health) (int, error) {
+func (m *monitor) wait(process pidfd.Process, check *health) (int, error) {
 	defer process.Close()
 	status, err := process.Wait()
 	check.close()
 	if err != nil {
 		return 128, errdef.Errorf(errdef.Internal, "wait for the program: %w", err)
 	}
-	for {
+	for m.programs.add(0) == 0 { // whose end somebody else waits for
 		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
 			break
 		}

@@ -91,6 +91,11 @@ func (m *monitor) serveClient(c net.Conn, first bool, served func()) {
 		m.attached(c, r, q, first, served)
 		return
 	}
+	if q.Op == "exec" {
+		served() // it may last
+		m.exec(c, q)
+		return
+	}
 	if q.Op == "wait" {
 		defer m.waiting.Add(-1)
 		if m.waiting.Add(1) > maxWaiting {
@@ -151,6 +156,17 @@ func reply(c net.Conn, p control.Reply) error {
 	return err
 }
 
+// sendReply sends descriptors with the answer.
+func sendReply(c *net.UnixConn, p control.Reply, oob []byte) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	_, _, err = c.WriteMsgUnix(append(data, '\n'), oob, nil)
+	return err
+}
+
 // answer does what a request says.
 func (m *monitor) answer(q control.Request) control.Reply {
 	switch q.Op {
@@ -164,6 +180,11 @@ func (m *monitor) answer(q control.Request) control.Reply {
 				return control.Reply{Error: err.Error()}
 			}
 			m.event(events.ActionResize, map[string]string{"height": strconv.Itoa(int(q.Height)), "width": strconv.Itoa(int(q.Width))})
+		}
+		return control.Reply{}
+	case "execresize":
+		if err := m.programs.resize(q); err != nil {
+			return control.Reply{Error: err.Error()}
 		}
 		return control.Reply{}
 	case "stopping":

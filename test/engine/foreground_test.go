@@ -89,7 +89,7 @@ func (l *line) running(text string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	for range 400 {
+	for range 1600 {
 		mu.Lock()
 		seen := strings.Contains(out.String(), text)
 		mu.Unlock()
@@ -113,10 +113,10 @@ func (l *locked) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// ended waits for a command, 10 seconds at most.
+// ended waits for a command, a minute at most.
 func ended(t *testing.T, cmd *exec.Cmd) int {
 	t.Helper()
-	timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	_ = cmd.Wait() // the status is looked at
 	if !timer.Stop() {
 		t.Errorf("%v hangs", cmd.Args[5:])

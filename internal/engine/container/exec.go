@@ -22,7 +22,8 @@ const (
 	maxExecs   = 1000            // of a container
 )
 
-// An execRecord is execs/ID.json in the run directory of a container: it is known to all processes, and gone with the container's run.
+// An execRecord is execs/ID.json in the run directory of a container: it is known to all processes, and gone with the container's run. How the program ended the container's
+// monitor keeps beside it (control.ExecEnd).
 type execRecord struct {
 	ID        string
 	Container string
@@ -31,6 +32,7 @@ type execRecord struct {
 	Ended     bool
 	ExitCode  *int // nil: it runs, or nobody saw its end
 	Process   identity
+	Finished  time.Time `json:"-"` // as the monitor says
 }
 
 // An identity names a process for good.
@@ -39,7 +41,7 @@ type identity struct {
 	StartTime uint64
 }
 
-func (s *Service) execDir(id string) string { return filepath.Join(s.runDir(id), "execs") }
+func (s *Service) execDir(id string) string { return filepath.Join(s.runDir(id), control.ExecsDir) }
 
 func (s *Service) execPath(e *execRecord) string {
 	return filepath.Join(s.execDir(e.Container), e.ID+".json")
@@ -73,6 +75,9 @@ func (s *Service) readExec(id string) (*execRecord, error) {
 	var e execRecord
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, errdef.Errorf(errdef.Internal, "exec instance %s: %w", id[:12], err)
+	}
+	if end := control.ReadExecEnd(s.runDir(of), id); end != nil {
+		e.Ended, e.ExitCode, e.Finished = true, &end.ExitCode, end.Finished
 	}
 	return &e, nil
 }
@@ -131,14 +136,17 @@ func (s *Service) forgetExecs(id string) error {
 	}
 	left := 0
 	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), ".json")
 		info, err := entry.Info()
-		if err != nil {
+		if err != nil || !ok {
 			continue
 		}
 		if time.Since(info.ModTime()) > execKept {
-			e, err := s.readExec(strings.TrimSuffix(entry.Name(), ".json"))
-			if err != nil || !s.execRuns(e) {
-				_ = os.Remove(filepath.Join(s.execDir(id), entry.Name()))
+			e, err := s.readExec(name)
+			if err != nil || !s.execRuns(e) && time.Since(e.Finished) > execKept {
+				for _, kind := range []string{".run", ".end", ".json"} {
+					_ = os.Remove(filepath.Join(s.execDir(id), name+kind))
+				}
 				continue
 			}
 		}
@@ -163,7 +171,7 @@ func (s *Service) execRuns(e *execRecord) bool {
 	return true
 }
 
-// ExecInspect tells of an instance. The exit code is nil while it runs, and if the engine that had started it was killed before its end.
+// ExecInspect tells of an instance. The exit code is nil while it runs.
 func (s *Service) ExecInspect(_ context.Context, id string) (api.ExecInspectResponse, error) {
 	e, err := s.readExec(id)
 	if err != nil {

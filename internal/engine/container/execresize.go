@@ -2,62 +2,26 @@ package container
 
 import (
 	"context"
-	"os"
-	"sync"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"golang.org/x/sys/unix"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 )
 
-// terminals are those of instances that this process has started, by id.
-type terminals struct {
-	mu sync.Mutex
-	by map[string]*os.File
-}
-
-func (x *running) terminal(there bool) {
-	t := &x.s.terminals
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !there {
-		delete(t.by, x.e.ID)
-		return
-	}
-	if t.by == nil {
-		t.by = map[string]*os.File{}
-	}
-	t.by[x.e.ID] = x.console
-}
-
-// ExecResize tells the terminal of an instance its size. That is for the process which has started it: no other has the terminal.
-func (s *Service) ExecResize(_ context.Context, id string, height, width uint16) error {
+// ExecResize tells the terminal of an instance its size, whoever has started it: the container's monitor has the terminal.
+func (s *Service) ExecResize(ctx context.Context, id string, height, width uint16) error {
 	e, err := s.readExec(id)
 	if err != nil {
 		return err
 	}
-	t := &s.terminals
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f := t.by[id]
-	switch {
-	case f != nil:
-	case !e.Request.Tty:
+	if !e.Request.Tty {
 		return errdef.Errorf(errdef.Conflict, "exec instance %s has no terminal", id[:12])
-	default:
-		return errdef.Errorf(errdef.Conflict, "exec instance %s is not running here", id[:12])
 	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return errdef.Errorf(errdef.Conflict, "exec instance %s: %w", id[:12], err)
+	if !s.execRuns(e) {
+		return errdef.Errorf(errdef.Conflict, "exec instance %s is not running", id[:12])
 	}
-	var ioctl error
-	if err = raw.Control(func(fd uintptr) {
-		ioctl = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: height, Col: width})
-	}); err == nil {
-		err = ioctl
-	}
+	conn, err := control.Dial(ctx, s.runDir(e.Container), control.Request{Op: "execresize", Exec: id, Height: height, Width: width})
 	if err != nil {
 		return errdef.Errorf(errdef.Conflict, "exec instance %s: resize: %w", id[:12], err)
 	}
-	return nil
+	return conn.Close()
 }

@@ -15,25 +15,21 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
-	"github.com/bulkhead-engine/bulkhead/internal/linux/labelpipe"
-	"github.com/bulkhead-engine/bulkhead/internal/runtime"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/events"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
 // drainTime is how long output is read when its program has ended: what still holds it is another program, which it left behind.
 const drainTime = 2 * time.Second
 
-// A running is an instance with its streams: the ends of pipes that are ours, or the terminal.
+// A running is an instance that this process has started, or is about to. Its program is a child of the container's monitor, and its end is recorded by that one: whatever
+// becomes of this process, the program goes on, and how it ended is known.
 type running struct {
-	s       *Service
-	c       *Container
-	e       *execRecord
-	theirs  [3]*os.File // until it runs; nil with a terminal
-	in      *os.File    // nil: none
-	out     [2]*os.File
-	console *os.File
+	s *Service
+	c *Container
+	e *execRecord
+	p *control.Program
 }
 
 // ExecStart runs the program of an instance. Without Detach it returns when that has ended, or the client has detached from it, which it outlives.
@@ -50,31 +46,21 @@ func (s *Service) ExecStart(ctx context.Context, id string, o option.Exec, open 
 	if o.Height == 0 && e.Request.ConsoleSize != nil {
 		o.Height, o.Width = uint16(e.Request.ConsoleSize[0]), uint16(e.Request.ConsoleSize[1])
 	}
-	p, err := x.start(ctx, o)
-	if err != nil {
+	if err := x.start(ctx, o); err != nil {
 		err = startError(err)
-		x.end(exitCode(err))
-		x.close()
+		x.failed(exitCode(err))
 		return err
 	}
+	defer x.p.Close()
 	s.event(&c.Record, execAction(events.ActionExecStart, e), "execID", e.ID)
-	done := make(chan struct{})
 	if o.Detach {
-		go func() { x.carry(p, option.Streams{}, nil); close(done) }()
 		return nil
 	}
 	streams, err := open(e.Request.Tty)
 	if err != nil { // the client has gone at this moment: the program runs on
-		go func() { x.carry(p, option.Streams{}, nil); close(done) }()
 		return err
 	}
-	detached := make(chan struct{})
-	go func() { x.carry(p, x.wanted(streams), sync.OnceFunc(func() { close(detached) })); close(done) }()
-	select {
-	case <-done:
-	case <-detached:
-	case <-ctx.Done():
-	}
+	x.carry(ctx, x.wanted(streams))
 	return nil
 }
 
@@ -121,10 +107,15 @@ func exitCode(err error) int {
 	return 126
 }
 
-// end records how a program ended.
-func (x *running) end(code int) {
+// failed records that a program did not start.
+func (x *running) failed(code int) {
 	x.e.Ended, x.e.ExitCode = true, &code
 	x.s.event(&x.c.Record, events.ActionExecDie, "execID", x.e.ID, "exitCode", strconv.Itoa(code))
+	x.write()
+}
+
+// write keeps the record, if the container is there still.
+func (x *running) write() {
 	if err := x.s.writeExec(x.e); err != nil && x.s.exists(x.c.ID) && x.s.o.Warn != nil {
 		if _, gone := os.Lstat(x.s.execDir(x.c.ID)); gone == nil {
 			x.s.o.Warn(err)
@@ -147,111 +138,38 @@ func (x *running) wanted(s option.Streams) option.Streams {
 	return s
 }
 
-// start starts the program.
-func (x *running) start(ctx context.Context, o option.Exec) (*runtime.Joined, error) {
+// start has the monitor start the program. A client that goes away meanwhile has asked for it all the same.
+func (x *running) start(ctx context.Context, o option.Exec) error {
 	q := &x.e.Request
-	j := &runtime.JoinOptions{Process: func(p *specs.Process, pid int) (*specs.Process, error) { return x.process(p, pid, o) }}
-	if err := x.streams(o); err != nil {
-		return nil, err
+	e := &control.Exec{Args: q.Cmd, Env: q.Env, Cwd: q.WorkingDir, TTY: q.Tty, Height: o.Height, Width: o.Width}
+	if !o.Detach {
+		e.Streams = [3]bool{q.AttachStdin, q.AttachStdout, q.AttachStderr}
 	}
-	for i, f := range x.theirs {
-		if f != nil {
-			defer f.Close()
-			j.Stdio[i] = int(f.Fd())
-			_ = unix.SetNonblock(j.Stdio[i], false) // a program expects no other
-		}
-	}
-	if q.Tty {
-		j.Console = func(master int) error {
-			err := unix.SetNonblock(master, true)
-			x.console = os.NewFile(uintptr(master), "terminal")
+	if q.User != "" {
+		if err := x.asUser(e); err != nil {
 			return err
 		}
 	}
-	p, err := x.s.rt.Join(ctx, x.c.ID, j)
-	if err != nil {
-		return nil, err
+	run := x.s.runDir(x.c.ID)
+	if err := control.WriteExec(run, x.e.ID, e); err != nil {
+		return err
 	}
-	x.e.Process = identity{PID: p.PID, StartTime: p.StartTime}
-	if err := x.s.writeExec(x.e); err != nil && x.s.o.Warn != nil {
-		x.s.o.Warn(err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTime)
+	defer cancel()
+	var err error
+	if x.p, err = control.StartExec(ctx, run, x.e.ID, e); err != nil {
+		return err
 	}
-	return p, nil
-}
-
-// streams makes the program's standard streams: pipes, or nothing.
-func (x *running) streams(o option.Exec) error {
-	q := &x.e.Request
-	if q.Tty {
-		return nil
-	}
-	for i, wanted := range []bool{q.AttachStdin, q.AttachStdout, q.AttachStderr} {
-		var err error
-		switch {
-		case !wanted || o.Detach:
-			x.theirs[i], err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
-		case i == 0:
-			x.theirs[0], x.in, err = labelpipe.Files(x.c.pipeLabel(), true)
-		default:
-			x.theirs[i], x.out[i-1], err = labelpipe.Files(x.c.pipeLabel(), false)
-		}
-		if err != nil {
-			for _, f := range x.theirs {
-				if f != nil {
-					_ = f.Close()
-				}
-			}
-			return errdef.Errorf(errdef.Unavailable, "exec: %w", err)
-		}
-	}
+	x.e.Process = identity{PID: x.p.PID, StartTime: x.p.StartTime}
+	x.write()
 	return nil
 }
 
-// own gives the pipes to the program, so that it can open /dev/stdout again.
-func (x *running) own(u *specs.User) error {
-	h := host(&x.c.Record)
-	for _, f := range x.theirs {
-		if f == nil || f.Name() == os.DevNull {
-			continue
-		}
-		uid, gid := u.UID, u.GID
-		if !userNSOff(&x.c.Record) {
-			uid, gid = outside(h.UIDs, uid), outside(h.GIDs, gid)
-		}
-		if err := f.Chown(int(uid), int(gid)); err != nil && os.Geteuid() == 0 {
-			return errdef.Errorf(errdef.Unavailable, "exec: streams of the program: %w", err)
-		}
-	}
-	return nil
-}
-
-// process is the container's own with what the request says.
-func (x *running) process(p *specs.Process, pid int, o option.Exec) (*specs.Process, error) {
-	q := &x.e.Request
-	p.Args, p.Terminal = q.Cmd, q.Tty
-	if q.WorkingDir != "" {
-		p.Cwd = q.WorkingDir
-	}
-	if q.Tty {
-		p.Env = assemble.MergeEnv(p.Env, []string{"TERM=xterm"})
-	}
-	if q.User != "" {
-		if err := x.asUser(p, pid); err != nil {
-			return nil, err
-		}
-	}
-	p.Env = assemble.MergeEnv(p.Env, q.Env)
-	if q.Tty && o.Height > 0 && o.Width > 0 {
-		p.ConsoleSize = &specs.Box{Height: uint(o.Height), Width: uint(o.Width)}
-	}
-	return p, x.own(&p.User)
-}
-
-// asUser makes the process that of a user of the container. Who is not root has no capabilities in effect, as execve(2) has it.
-func (x *running) asUser(p *specs.Process, pid int) error {
-	root, err := os.OpenFile("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY, 0)
+// asUser makes the program that of a user of the container.
+func (x *running) asUser(e *control.Exec) error {
+	root, err := x.root()
 	if err != nil {
-		return errdef.Errorf(errdef.Conflict, "exec: the container's root: %w", err)
+		return err
 	}
 	defer root.Close()
 	passwd, err := readIn(root, "/etc/passwd")
@@ -262,38 +180,52 @@ func (x *running) asUser(p *specs.Process, pid int) error {
 	if err != nil {
 		return err
 	}
-	umask := p.User.Umask
-	if p.User, err = assemble.User(x.e.Request.User, passwd, group); err != nil {
+	user, err := assemble.User(x.e.Request.User, passwd, group)
+	if err != nil {
 		return err
 	}
-	p.User.Umask = umask
-	if !slices.ContainsFunc(x.c.Config.Env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
-		p.Env = slices.DeleteFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) // the runtime finds the user's
+	e.User = &control.User{UID: user.UID, GID: user.GID, More: user.AdditionalGids, Host: [2]uint32{user.UID, user.GID}}
+	if h := host(&x.c.Record); !userNSOff(&x.c.Record) {
+		e.User.Host = [2]uint32{outside(h.UIDs, user.UID), outside(h.GIDs, user.GID)}
 	}
-	if c := p.Capabilities; c != nil && p.User.UID != 0 {
-		p.Capabilities = &specs.LinuxCapabilities{Bounding: c.Bounding, Inheritable: []string{}, Ambient: []string{}, Effective: []string{}, Permitted: []string{}}
-	}
+	e.FindHome = !slices.ContainsFunc(x.c.Config.Env, func(v string) bool { return strings.HasPrefix(v, "HOME=") })
 	return nil
 }
 
-// carry copies the streams, waits for the end of the program and records it, before the streams end: who then asks for the exit code gets it. detached is called when the
-// keys that mean it are typed.
-func (x *running) carry(p *runtime.Joined, streams option.Streams, detached func()) {
-	defer x.close()
-	to := [2]io.Writer{streams.Out, streams.Err}
-	from := x.out
-	in := x.in
-	var keys []byte
-	if x.console != nil {
-		from[0], in = x.console, x.console
-		keys, _ = parseKeys(x.e.Request.DetachKeys)
-		x.terminal(true)
-		defer x.terminal(false)
+// root is the container's root directory: of its first process, which is looked at again when it is open, for a number may have become another's.
+func (x *running) root() (*os.File, error) {
+	before, err := x.s.rt.State(x.c.ID)
+	if err != nil {
+		return nil, err
 	}
-	if in != nil && streams.In != nil {
-		go x.input(in, streams.In, keys, detached)
-	} else if x.in != nil {
-		_ = x.in.Close()
+	root, err := os.OpenFile("/proc/"+strconv.Itoa(before.PID)+"/root", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Conflict, "exec: the container's root: %w", err)
+	}
+	if after, err := x.s.rt.State(x.c.ID); err != nil || after.PID != before.PID || after.PID == 0 || after.Status == "stopped" {
+		_ = root.Close()
+		return nil, errdef.Errorf(errdef.Conflict, "container %s is not running", x.c.Name)
+	}
+	return root, nil
+}
+
+// carry copies the streams until the program has ended and what it has printed is with the client, or the client has gone, or detached from it: from then on the monitor takes what
+// the program prints.
+func (x *running) carry(ctx context.Context, streams option.Streams) {
+	to := [2]io.Writer{streams.Out, streams.Err}
+	from := [2]*os.File{x.p.Streams[1], x.p.Streams[2]}
+	in := x.p.Streams[0]
+	var keys []byte
+	if x.p.Console != nil {
+		from[0], in = x.p.Console, x.p.Console
+		keys, _ = parseKeys(x.e.Request.DetachKeys)
+	}
+	detached := make(chan struct{})
+	switch {
+	case in != nil && streams.In != nil:
+		go x.input(in, streams.In, keys, sync.OnceFunc(func() { close(detached) }))
+	case x.p.Streams[0] != nil:
+		_ = x.p.Streams[0].Close()
 	}
 	var copies sync.WaitGroup
 	for i, f := range from {
@@ -301,26 +233,31 @@ func (x *running) carry(p *runtime.Joined, streams option.Streams, detached func
 			copies.Go(func() { output(to[i], f) })
 		}
 	}
-	code, err := p.Wait()
-	if err != nil {
-		code = -1
-	}
-	for _, f := range from {
-		if f != nil {
-			_ = f.SetReadDeadline(time.Now().Add(drainTime))
+	done := make(chan struct{})
+	go func() {
+		_, _ = x.p.Wait() // the record has the code before this returns
+		for _, f := range from {
+			if f != nil {
+				_ = f.SetReadDeadline(time.Now().Add(drainTime))
+			}
 		}
+		copies.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-detached:
+	case <-ctx.Done():
 	}
-	copies.Wait()
-	x.end(code)
 }
 
 // input copies what a client types, until it has no more, or detaches.
 func (x *running) input(to *os.File, from io.Reader, keys []byte, detached func()) {
 	_, err := io.Copy(to, &escaping{r: from, keys: keys})
-	if errors.Is(err, errDetached) && detached != nil {
+	if errors.Is(err, errDetached) {
 		detached()
 	}
-	if to == x.in {
+	if to == x.p.Streams[0] {
 		_ = to.Close()
 	}
 }
@@ -363,13 +300,5 @@ func drain(to io.Writer, from *os.File, buf []byte) {
 		}
 		_, _ = to.Write(buf[:n])
 		left -= n
-	}
-}
-
-func (x *running) close() {
-	for _, f := range []*os.File{x.in, x.out[0], x.out[1], x.console} {
-		if f != nil {
-			_ = f.Close()
-		}
 	}
 }

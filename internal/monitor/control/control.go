@@ -9,6 +9,8 @@
 // endian, and the bytes: Docker's form of a hijacked connection. The end of the container's output is a frame of stream 0 without bytes. A connection that ends without one
 // is of a client that did not read for too long, or of a monitor that was killed.
 //
+// With exec, the first reply carries descriptors: the program's terminal, or our ends of its pipes (package unix, rights), and a second reply its exit code. See Exec.
+//
 // The state says what the monitor knew last. Whether it is still true is the kernel's to say: a monitor lives if its lock is held.
 package control
 
@@ -120,7 +122,8 @@ type State struct {
 
 // A Request is what a client wants.
 type Request struct {
-	Op      string // attach, resize, stopping, wait, change, keep (do not remove the container when it ends), connect, disconnect
+	Op      string // exec, execresize, attach, resize, stopping, wait, change, keep (do not remove the container when it ends), connect, disconnect
+	Exec    string // exec, execresize: the id of the program
 	Stdin   bool   // attach: the connection carries input
 	Height  uint16
 	Width   uint16
@@ -137,6 +140,11 @@ type Reply struct {
 	Kind  errdef.Kind // of the error
 	Hint  string
 	State *State // wait: how it ended
+
+	// exec: the first reply, with which the descriptors come, says what runs, the second how it ended.
+	PID       int    `json:",omitempty"`
+	StartTime uint64 `json:",omitempty"`
+	ExitCode  *int   `json:",omitempty"`
 }
 
 // A Ready is what a monitor writes once into the pipe that it was started with.
