@@ -32,6 +32,8 @@ var (
 	counter = plain{"counter", []expr.Any{&expr.Counter{}}}
 	// reject answers that the administrator forbids it, in either family.
 	reject = plain{"reject with icmpx admin-prohibited", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_MAX}}}
+	// reset refuses a connection of TCP. It is not reject, because an ICMP error that comes back while the socket still sends is only noted by it, and it tries again a second later.
+	reset = plain{"reject with tcp reset", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
 	// masquerade gives a connection the address of the device that it leaves by.
 	masquerade = plain{"masquerade", []expr.Any{&expr.Masq{}}}
 	// toHost matches what is for an address of the host's.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
+	"golang.org/x/sys/unix"
 )
 
 // tables are all that are wanted: routed, framed, and the two of published ports.
@@ -126,7 +127,7 @@ func container(e *network.Endpoint) *chain {
 	if e.Group != 0 {
 		c.rules = append(c.rules, when(sparing, toLog(e.Group)).because(e.Name))
 	}
-	c.rules = append(c.rules, when(counter, reject).because(e.Name))
+	c.rules = append(c.rules, when(number(l4proto, unix.IPPROTO_TCP, "tcp"), counter, reset).because(e.Name), when(counter, reject).because(e.Name))
 	return c
 }
 
