@@ -70,6 +70,7 @@ func TestLabels(t *testing.T) {
 		"not confined": {func(d *Declared, f *Facts) {
 			d.Spec.Process.SelinuxLabel, f.Processes[0].SELinux = "", "unconfined_u:unconfined_r:unconfined_t:s0"
 		}, 0},
+		"a directory of the host": {func(d *Declared, f *Facts) { d.Upper, at(f, "/").Super = "", "rw,seclabel" }, 0},
 		"no SELinux": {func(_ *Declared, f *Facts) {
 			f.SELinux, f.Processes[0].SELinux, at(f, "/").Super = false, "", "rw,upperdir=/u"
 		}, 0},

@@ -93,8 +93,8 @@ func (c *comparison) root() {
 			text = "overlay, writable layer " + c.d.Upper
 		}
 		c.check("mounts", "/", "overlay, writable layer "+c.d.Upper, text, same).hint(hintMount)
+		c.mountLabel("/", nil, found) // a directory of the host's keeps its own
 	}
-	c.mountLabel("/", nil, found)
 	if c.d.Spec.Root.Readonly {
 		c.check("mounts", "/ is read-only", "ro", found.Options, readOnly(found)).hint("nsenter -t PID -m mount -o remount,ro / , or restart the container")
 	}

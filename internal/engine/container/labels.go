@@ -338,10 +338,15 @@ func (s *Service) lockRelabel(ctx context.Context) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// deniedSource is a hint for a start that was refused a file: sources of bind mounts whose type no container may use.
+// deniedSource is a hint for a start that was refused a file: a root or sources of bind mounts whose type no container may use.
 func (s *Service) deniedSource(r *Record) string {
 	if r.label() == "" || selinux.Current() != selinux.Enforcing {
 		return ""
+	}
+	if f := r.Rootfs; f != nil && !f.Overlay {
+		if label := selinux.Of(f.Path); label != "" && !selinux.UsableType(label, r.mountLabel()) {
+			return "SELinux: " + f.Path + " has the label " + label + ", which the policy may keep from containers: " + f.Path + ":O shows it with the container's label, or chcon -R -t container_file_t " + f.Path
+		}
 	}
 	for i := range r.Points {
 		p := &r.Points[i]

@@ -148,6 +148,10 @@ func (s *Service) imageMount(ctx context.Context, c *Container, i int) (int, *sn
 	if use == nil {
 		return -1, nil, errdef.Errorf(errdef.Unsupported, "an image without layers has no files")
 	}
+	if err := s.labelLayers(ctx, use.Layers()); err != nil {
+		_ = use.Close()
+		return -1, nil, err
+	}
 	o := &snapshot.MountOptions{Use: use, IDs: ids(&c.Record), Label: c.mountLabel(), Attr: unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID}
 	if p.Overlay {
 		if err = s.upperOf(c, i, o); err != nil {
