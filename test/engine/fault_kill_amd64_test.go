@@ -19,22 +19,22 @@ type crime struct {
 }
 
 var crimes = []crime{
-	{"run", nil, "run -d --name ff busybox sleep 1000", false, 9},
-	{"run, monitor", nil, "run -d --name ff busybox sleep 1000", true, 29},
-	{"run to the end, monitor", nil, "run --name ff -v f-volume:/data busybox true", true, 31},
-	{"run --rm", nil, "run --rm --name ff -v /data busybox true", false, 17},
-	{"run --rm, monitor", nil, "run --rm --name ff -v /data busybox true", true, 31},
-	{"create", nil, "create --name ff -v /data busybox true", false, 11},
-	{"start", []string{"create --name ff busybox sleep 1000"}, "start ff", false, 11},
-	{"start, monitor", []string{"create --name ff busybox sleep 1000"}, "start ff", true, 31},
-	{"rm", []string{"create --name ff -v /data busybox true"}, "rm -v ff", false, 7},
-	{"rm -f", []string{"run -d --name ff busybox sleep 1000"}, "rm -f ff", false, 7},
-	{"stop", []string{"run -d --name ff busybox sleep 1000"}, "stop -t 0 ff", false, 5},
-	{"exec", []string{"run -d --name ff busybox sleep 1000"}, "exec ff sleep 1", false, 7},
-	{"rename", []string{"create --name ff busybox true"}, "rename ff gg", false, 3},
-	{"update", []string{"create --name ff busybox true"}, "update --memory 64m ff", false, 3},
-	{"commit", []string{"run -d --name ff busybox sleep 1000"}, "commit ff made", false, 11},
-	{"cp", []string{"create --name ff busybox true"}, "cp /etc/passwd ff:/data/passwd", false, 5},
+	{"run", nil, "run -d --network none --name ff busybox sleep 1000", false, 9},
+	{"run, monitor", nil, "run -d --network none --name ff busybox sleep 1000", true, 29},
+	{"run to the end, monitor", nil, "run --network none --name ff -v f-volume:/data busybox true", true, 31},
+	{"run --rm", nil, "run --rm --network none --name ff -v /data busybox true", false, 17},
+	{"run --rm, monitor", nil, "run --rm --network none --name ff -v /data busybox true", true, 31},
+	{"create", nil, "create --network none --name ff -v /data busybox true", false, 11},
+	{"start", []string{"create --network none --name ff busybox sleep 1000"}, "start ff", false, 11},
+	{"start, monitor", []string{"create --network none --name ff busybox sleep 1000"}, "start ff", true, 31},
+	{"rm", []string{"create --network none --name ff -v /data busybox true"}, "rm -v ff", false, 7},
+	{"rm -f", []string{"run -d --network none --name ff busybox sleep 1000"}, "rm -f ff", false, 7},
+	{"stop", []string{"run -d --network none --name ff busybox sleep 1000"}, "stop -t 0 ff", false, 5},
+	{"exec", []string{"run -d --network none --name ff busybox sleep 1000"}, "exec ff sleep 1", false, 7},
+	{"rename", []string{"create --network none --name ff busybox true"}, "rename ff gg", false, 3},
+	{"update", []string{"create --network none --name ff busybox true"}, "update --memory 64m ff", false, 3},
+	{"commit", []string{"run -d --network none --name ff busybox sleep 1000"}, "commit ff made", false, 11},
+	{"cp", []string{"create --network none --name ff busybox true"}, "cp /etc/passwd ff:/data/passwd", false, 5},
 }
 
 // TestKilledAtEachStep: whatever is killed at whatever step, the commands that come next find containers that are whole or not there, remove them, get the name, and nothing is left.
@@ -115,7 +115,7 @@ func (l *line) heal(d deed) bool {
 		}
 	}
 	want(0, "rm", "-f", "-v", "ff", "gg")
-	want(0, "run", "--rm", "--name", "ff", "busybox", "true")
+	want(0, "run", "--rm", "--network", "none", "--name", "ff", "busybox", "true")
 	want(0, "system", "check")
 	for _, volume := range strings.Fields(want(0, "volume", "ls", "-q").out) { // one with a name stays
 		want(0, "volume", "rm", volume)

@@ -214,6 +214,9 @@ func (s *Service) remove(ctx context.Context, name string, o option.Remove) (don
 	if errdef.Is(err, errdef.NotFound) && len(name) == 64 {
 		return true, nil // by itself, meanwhile
 	}
+	if id, rerr := s.Resolve(name); errdef.Is(err, errdef.Internal) && c == nil && rerr == nil {
+		return true, s.removeBroken(ctx, id)
+	}
 	if err != nil {
 		return false, err
 	}

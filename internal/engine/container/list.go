@@ -83,7 +83,7 @@ func (s *Service) containers(ctx context.Context, all bool) ([]*Container, error
 		switch {
 		case errdef.Is(errs[i], errdef.NotFound): // removed at this moment
 		case errs[i] != nil:
-			return nil, errs[i]
+			out = append(out, s.broken(ids[i], errs[i]))
 		case c != nil:
 			out = append(out, c)
 		}
@@ -146,6 +146,8 @@ func (v *view) sentence() string {
 		return fmt.Sprintf("Restarting (%d) %s ago", v.State.ExitCode, since(v.State.Finished))
 	case v.State.Phase == control.Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", v.State.ExitCode, since(v.State.Finished))
+	case v.State.Phase == dead:
+		return "Dead"
 	}
 	return "Created"
 }

@@ -54,7 +54,14 @@ func newID() string {
 }
 
 func (s *Service) read(id string) (*Record, error) {
-	data, err := os.ReadFile(filepath.Join(s.dir(id), "container.json"))
+	path := filepath.Join(s.dir(id), "container.json")
+	if st, err := os.Lstat(path); err == nil && (!st.Mode().IsRegular() || st.Size() > maxRecord) {
+		return nil, errdef.Errorf(errdef.Internal, "container %s: %s: is not a file of at most %d bytes", id[:12], path, maxRecord)
+	}
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) && s.exists(id) { // it goes with its directory
+		return nil, errdef.Errorf(errdef.Internal, "container %s: %w", id[:12], err)
+	}
 	if os.IsNotExist(err) {
 		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
 	}
@@ -69,7 +76,7 @@ func (s *Service) read(id string) (*Record, error) {
 	}
 	var r Record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, errdef.Errorf(errdef.Internal, "container %s: container.json: %w", id, err)
+		return nil, errdef.Errorf(errdef.Internal, "container %s: %s: %w", id[:12], path, err)
 	}
 	return &r, nil
 }
@@ -146,7 +153,7 @@ func (s *Service) claim(kind, name string) (string, bool) {
 	id := string(data[:64])
 	if kind == "names" { // one that a killed rename left is void
 		r, err := s.read(id)
-		return id, err == nil && r.Name == name
+		return id, err == nil && r.Name == name || err != nil && !errdef.Is(err, errdef.NotFound) // of one that cannot be read the claim is all there is
 	}
 	_, err = os.Lstat(s.dir(id))
 	return id, err == nil
