@@ -22,7 +22,6 @@ var systemRoutes = []route{
 	{http.MethodGet, "/version", (*Server).versions},
 	{http.MethodGet, "/system/df", (*Server).diskUsage},
 	{http.MethodGet, "/events", (*Server).events},
-	{http.MethodPost, "/networks/prune", (*Server).nothing},
 	{http.MethodPost, "/build/prune", (*Server).nothing},
 	{http.MethodPost, "/bulkhead/system/check", (*Server).systemCheck},
 }
@@ -143,7 +142,7 @@ func older(m *events.Message) any {
 	return out
 }
 
-// nothing answers a prune of what this engine has not: networks of its own, and a cache of builds. `docker system prune` asks for both.
+// nothing answers a prune of what this engine has not: a cache of builds. `docker system prune` asks for it.
 func (s *Server) nothing(r *request) error {
 	if _, err := r.filters(); err != nil {
 		return err
