@@ -149,6 +149,27 @@ func TestDefaultNetwork(t *testing.T) {
 	}
 }
 
+// TestSharedNetwork: who shares the network of another container finds what that one finds, in its own files.
+func TestSharedNetwork(t *testing.T) {
+	h := newHost(t, "host-record=www.corp.example,192.0.2.1")
+	h.bh("network", "create", "front")
+	h.run("web", "--network", "front", "--add-host", "added:10.9.8.7")
+	h.run("beside", "--network", "container:web")
+	if got := h.lookup("beside", "www.corp.example."); !strings.Contains(got, "192.0.2.1") {
+		t.Errorf("the world: %s", got)
+	}
+	for _, file := range []string{"/etc/hosts", "/etc/resolv.conf"} {
+		if one, other := h.bh("exec", "web", "cat", file), h.bh("exec", "beside", "cat", file); one != other {
+			t.Errorf("%s: %q and %q", file, one, other)
+		}
+	}
+	for _, flag := range []string{"--dns=192.0.2.1", "--dns-search=x.example", "--add-host=x:192.0.2.1"} {
+		if out, err := h.try("run", "--rm", "--network", "container:web", flag, "busybox", "true"); err == nil || !strings.Contains(out, "conflicting options") {
+			t.Errorf("%s: %v: %s", flag, err, out)
+		}
+	}
+}
+
 // TestEgressByName lets a container reach one name, on one port, and nothing else: not another name, not the same host's other address, not another port.
 func TestEgressByName(t *testing.T) {
 	h := newHost(t, "host-record=shop.example,203.0.113.1", "host-record=other.example,203.0.113.2", "cname=www.shop.example,shop.example")

@@ -108,6 +108,14 @@ func refuseWithout(r *Record, mode string, asked map[string]*apinet.EndpointSett
 			return errdef.Errorf(errdef.Invalid, "conflicting options: network %s has no addresses, names and options of the container's own", mode)
 		}
 	}
+	if h := &r.Host; strings.HasPrefix(mode, "container:") { // it has the files of the other container
+		switch {
+		case len(h.DNS)+len(h.DNSSearch)+len(h.DNSOptions) > 0:
+			return errdef.Errorf(errdef.Invalid, "conflicting options: dns and the network mode")
+		case len(h.ExtraHosts) > 0:
+			return errdef.Errorf(errdef.Invalid, "conflicting options: custom host-to-IP mapping and the network mode")
+		}
+	}
 	if len(r.Host.PortBindings) > 0 || r.Host.PublishAllPorts {
 		switch {
 		case strings.HasPrefix(mode, "container:"):

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
@@ -19,7 +18,6 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/bulkhead-engine/bulkhead/internal/ocijson"
-	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
 )
@@ -254,54 +252,17 @@ func (s *Service) writeFiles(c *Container) error {
 			name = h
 		}
 	}
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t" + name + "\n"
-	extra, err := extraHosts(&c.Host)
+	hosts, resolv, err := s.namesFiles(c, name)
 	if err != nil {
 		return err
 	}
-	for _, h := range extra {
-		switch {
-		case h.Addr.IsValid():
-			hosts += h.Addr.String() + "\t" + h.Name + "\n"
-		case netMode(&c.Record) == modeHost:
-			hosts += "127.0.0.1\t" + h.Name + "\n"
-		case !ownNetwork(&c.Record):
-			return errdef.Errorf(errdef.Invalid, "add-host %s:host-gateway: the container has no network that leads to the host", h.Name)
-		}
-	}
-	for file, text := range map[string]string{"hostname": name + "\n", "hosts": hosts, "resolv.conf": resolver(&c.Host)} {
+	for file, text := range map[string]string{"hostname": name + "\n", "hosts": hosts, "resolv.conf": resolv} {
 		path := filepath.Join(s.dir(c.ID), file)
 		if err := atomicfile.Write(path, []byte(text), atomicfile.Options{Volatile: true, Mode: 0o644}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// resolver is the /etc/resolv.conf of a container: the host's, if it has the host's network, with what the flags say instead (resolv.conf(5): the last of search and of options counts).
-func resolver(h *api.HostConfig) string {
-	text := ""
-	if h.NetworkMode == "host" {
-		b, _ := os.ReadFile("/etc/resolv.conf") // none is fine
-		for line := range strings.Lines(string(b)) {
-			if len(h.DNS) == 0 || !strings.HasPrefix(line, "nameserver") {
-				text += line
-			}
-		}
-		if text != "" && !strings.HasSuffix(text, "\n") {
-			text += "\n"
-		}
-	}
-	for _, d := range h.DNS {
-		text += "nameserver " + d.String() + "\n"
-	}
-	if len(h.DNSSearch) > 0 && !slices.Equal(h.DNSSearch, []string{"."}) {
-		text += "search " + strings.Join(h.DNSSearch, " ") + "\n"
-	}
-	if len(h.DNSOptions) > 0 {
-		text += "options " + strings.Join(h.DNSOptions, " ") + "\n"
-	}
-	return text
 }
 
 // monitor gives the parent of the container what it works with, and waits for its word.
