@@ -206,6 +206,31 @@ func TestUserNamespace(t *testing.T) {
 	}
 }
 
+// TestUserNamespaceClosedRoot: a rootfs that the container's root cannot reach by its path is opened by the runtime, whatever the propagation of its mounts; what
+// is mounted in the container does not reach the host.
+func TestUserNamespaceClosedRoot(t *testing.T) {
+	t.Parallel()
+	for _, propagation := range []string{"", "rprivate", "rslave", "rshared"} {
+		b := newBox(t, "true")
+		b.userNamespace(200000, 500)
+		b.grant("CAP_SYS_ADMIN")
+		b.spec.Linux.RootfsPropagation = propagation
+		b.spec.Linux.MaskedPaths = []string{"/proc/scsi", "/proc/kcore"}
+		b.mount("/m", "tmpfs", "tmpfs")
+		b.must(os.Chmod(b.dir, 0o700))
+		before, err := os.ReadFile("/proc/self/mountinfo")
+		b.must(err)
+		if m := b.mounts()["/m"]; m.fs != "tmpfs" {
+			t.Errorf("%q: %+v", propagation, m)
+		}
+		after, err := os.ReadFile("/proc/self/mountinfo")
+		b.must(err)
+		if strings.Count(string(after), b.dir) != strings.Count(string(before), b.dir) {
+			t.Errorf("%q: mounts of the container on the host: %s", propagation, after)
+		}
+	}
+}
+
 // TestUserNamespaceClosed: a source that the container's root cannot reach by its path is opened by the runtime, with the options of its mount, unless the
 // container could then take away what the kernel would have locked.
 func TestUserNamespaceClosed(t *testing.T) {

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -99,6 +100,7 @@ func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 		f.NprocHard = lim.Max
 	}
 	mapped := mappedRoot(spec)
+	f.RootAt = rootAt(spec, bundle, mapped)
 	lookAtTargets(f, spec, bundle)
 	for i := range spec.Mounts {
 		m := &spec.Mounts[i]
@@ -126,7 +128,7 @@ func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 		}
 	}
 	if spec.Linux != nil && strings.Contains(spec.Linux.RootfsPropagation, "shared") {
-		if f.RootParent, err = mountPointOf(spec, bundle); err != nil {
+		if f.RootParent, err = mountPointOf(cmp.Or(f.RootAt, rootPath(spec, bundle))); err != nil {
 			return nil, err
 		}
 	}
@@ -273,6 +275,30 @@ func reachable(path string, uid int64) bool {
 	}
 }
 
+// rootPath is root.path, absolute.
+func rootPath(spec *specs.Spec, bundle string) string {
+	if filepath.IsAbs(spec.Root.Path) {
+		return filepath.Clean(spec.Root.Path)
+	}
+	return filepath.Join(bundle, spec.Root.Path)
+}
+
+// rootAt is the last directory above the rootfs that the mapped root can reach, if it cannot reach the rootfs itself: the root is put over it, whatever it is, and
+// nobody sees that but the child, which moves on to the root at once. "" is the rootfs's own place.
+func rootAt(spec *specs.Spec, bundle string, mapped int64) string {
+	if mapped == noUser || spec.Root == nil {
+		return ""
+	}
+	path := rootPath(spec, bundle)
+	if reachable(path, mapped) || restricted(path, administers(spec.Process)) {
+		return ""
+	}
+	for path != "/" && !reachable(path, mapped) {
+		path = filepath.Dir(path)
+	}
+	return path
+}
+
 // restricted reports whether the mount behind path has options that the kernel locks when a user namespace gets a copy of it, and that count. A mount that
 // the runtime opens for the child has no locks, so it must have nothing to lose: never that it is read-only, and the others only where nobody in the container
 // has CAP_SYS_ADMIN to change them (a namespace below the container's gets locks of its own). Podman's /dev/shm is such a mount, in directories of mode 0700.
@@ -327,11 +353,7 @@ func execLabel(p *specs.Process) ([]plan.Label, error) {
 }
 
 // mountPointOf returns the mount point that holds the rootfs.
-func mountPointOf(spec *specs.Spec, bundle string) (string, error) {
-	root := spec.Root.Path
-	if !filepath.IsAbs(root) {
-		root = filepath.Join(bundle, root)
-	}
+func mountPointOf(root string) (string, error) {
 	proc, err := procfs.Host()
 	if err != nil {
 		return "", err

@@ -99,10 +99,24 @@ func (b *builder) attachRoot(path string, propagation uint64) {
 		}
 		b.add(op.Propagation("/", first).Because("mounts made here do not reach the host"))
 	}
-	b.add(
-		op.OpenTree(op.AtCwd, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE).To(root).
-			Because("root.path: the container's file system, resolved once").Hinted("root.path must be a directory that the runtime can reach"),
-	)
+	if at := b.in.Facts.RootAt; at != "" {
+		first := uint64(unix.MS_PRIVATE) // pivot_root takes no shared root; what the specification says comes at the end
+		if propagation&unix.MS_SLAVE != 0 {
+			first = unix.MS_SLAVE
+		}
+		tree := b.want(FileWant{Name: "tree.root", Kind: Tree, Path: path, Recursive: true})
+		b.add(
+			op.Raw("fcntl", unix.SYS_FCNTL, tree, op.Flag(unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"), op.Num(0)).To(root).
+				Because("root.path: the container's file system, which the runtime has opened: its directories are closed to the container's root"),
+			op.MountSetattr(op.At(root), true, 0, 0, first).Because("mounts made here do not reach the host"),
+		)
+		path = at
+	} else {
+		b.add(
+			op.OpenTree(op.AtCwd, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE).To(root).
+				Because("root.path: the container's file system, resolved once").Hinted("root.path must be a directory that the runtime can reach"),
+		)
+	}
 	if b.spec.Linux != nil && len(b.spec.Linux.MaskedPaths) > 0 {
 		fs := b.slot("fs")
 		b.add(

@@ -30,6 +30,13 @@ func facts() *plan.Facts {
 	}
 }
 
+// closed is a host where the container's root cannot reach the rootfs.
+func closed() *plan.Facts {
+	f := facts()
+	f.RootAt = "/srv"
+	return f
+}
+
 func v1() *plan.Facts {
 	f := facts()
 	f.Cgroup = plan.CgroupFacts{Joins: 2, V1: []plan.CgroupMount{
@@ -82,6 +89,7 @@ func TestGolden(t *testing.T) {
 		{"default", facts(), true, func(*specs.Spec) {}, filter},
 		{"create-v1", v1(), false, func(*specs.Spec) {}, plan.Filter{}},
 		{"user-time", facts(), true, mapped, plan.Filter{}},
+		{"closed", closed(), true, mapped, filter},
 		{"mounts-terminal", facts(), true, func(s *specs.Spec) { mounts(s); mapped(s) }, plan.Filter{}},
 		{"hooks-notify", facts(), false, hooks, plan.Filter{Program: filter.Program, Notify: true}},
 		{"joined", facts(), true, func(s *specs.Spec) {

@@ -43,6 +43,7 @@ type Facts struct {
 	NprocHard   uint64            // and of processes
 	LastCap     int               // highest capability of the kernel
 	Permitted   capability.Set    // capabilities of the runtime itself: without a user namespace no others can be granted
+	RootAt      string            // with a user namespace: where to put the rootfs, if the mapped root cannot reach it by path and the parent must open it
 	RootParent  string            // mount point that holds the rootfs, needed when rootfsPropagation is shared
 	Labels      []Label           // LSM labels of the process
 }
