@@ -23,7 +23,7 @@ SOURCES = $$(git ls-files -c -o --exclude-standard '*.go' | grep -v -e /testdata
 SUITE := BULKHEAD_TEST_STRICT=1 $(GO) test -count=1 -p 1 -timeout 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-engine test-network test-workload test-cli test-api test-readme test-vm vm vm-image bench-vm fuzz bench bench-image bench-engine run install clean
+.PHONY: help build needs test check lint fmt unit arch test-conformance test-attack test-script test-spec test-lsm test-cgroup test-registry test-image test-engine test-network test-workload test-cli test-api test-readme test-vm vm vm-image bench-vm fuzz bench bench-image bench-engine bench-net run install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -148,6 +148,9 @@ bench-image: build ## pull a gigabyte and a hundred layers, beside podman and sk
 
 bench-engine: build ## run, exec and list containers, beside podman, docker and bare runc (COUNT rounds)
 	$(GO) run ./bench/engine $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
+
+bench-net: build ## throughput and latency of networks and published ports, beside podman with netavark and a plain bridge (COUNT rounds)
+	$(GO) run ./bench/net $(if $(filter file,$(origin COUNT)),,-n $(COUNT))
 
 install: build ## programs into DESTDIR/PREFIX: bulkhead and bulkhead-runtime into bin, helpers into libexec/bulkhead, manual pages and completions into share
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/bulkhead
