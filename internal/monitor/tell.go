@@ -33,24 +33,12 @@ func (m *monitor) died(code int, ran time.Duration) {
 	m.event(events.ActionDie, map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(ran.Seconds()))})
 }
 
-// watchAfter is how long a program has run before its memory is watched. What was killed before is told when that begins.
-const watchAfter = 100 * time.Millisecond
-
 // watchMemory tells of each time that the kernel kills for want of memory, until the function that it returns is called with whether that has happened at all.
 func (m *monitor) watchMemory() (end func(happened bool)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done, told := make(chan struct{}), false
 	go func() {
 		defer close(done)
-		select { // a program that ends at once is not worth the watch: what was killed is counted, and told at the end
-		case <-ctx.Done():
-			return
-		case <-time.After(watchAfter):
-			if m.ranOut() {
-				told = true
-				m.event(events.ActionOOM, nil)
-			}
-		}
 		const never = 1 << 62 // statistics are not wanted
 		_ = m.rt.Events(ctx, m.o.ID, never, func(line []byte) error {
 			if bytes.HasPrefix(line, []byte(`{"type":"oom"`)) {
