@@ -66,9 +66,10 @@ func TestAPILogs(t *testing.T) {
 		if r.out != "one\ntwo\nfour" || r.err != "three\n" {
 			t.Errorf("logs: %+v", r)
 		}
-		e.says("two\nfour", "logs", "--tail", "3", "short") // of all lines: three is on the other stream
-		e.says("", "logs", "--tail", "0", "short")
-		e.says("one\ntwo\nfour", "logs", "--tail", "all", "short")
+		e.ok("run", "--name", "lines", "box", "sh", "-c", "echo one; echo two; echo three; printf four")
+		e.says("three\nfour", "logs", "--tail", "2", "lines")
+		e.says("", "logs", "--tail", "0", "lines")
+		e.says("one\ntwo\nthree\nfour", "logs", "--tail", "all", "lines")
 		e.says("one\ntwo\nfour", "logs", "--since", "10m", "short")
 		e.says("", "logs", "--until", "10m", "short")
 		for line := range strings.Lines(e.ok("logs", "-t", "short")) {

@@ -54,7 +54,10 @@ func Start(t testing.TB, cmd *exec.Cmd) *Screen {
 	}
 	s.size(30, 100)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.slave, s.slave, s.slave
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
 	if err := cmd.Start(); err != nil {
 		_, _ = s.slave.Close(), s.master.Close()
 		t.Fatal(err)

@@ -46,13 +46,13 @@ func (s *Service) ExecStart(ctx context.Context, id string, o option.Exec, open 
 	if o.Height == 0 && e.Request.ConsoleSize != nil {
 		o.Height, o.Width = uint16(e.Request.ConsoleSize[0]), uint16(e.Request.ConsoleSize[1])
 	}
+	s.event(&c.Record, execAction(events.ActionExecStart, e), "execID", e.ID) // before its end can be told
 	if err := x.start(ctx, o); err != nil {
 		err = startError(err)
 		x.failed(exitCode(err))
 		return err
 	}
 	defer x.p.Close()
-	s.event(&c.Record, execAction(events.ActionExecStart, e), "execID", e.ID)
 	if o.Detach {
 		return nil
 	}
