@@ -13,6 +13,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/spf13/cobra"
 )
@@ -27,6 +28,7 @@ type kind struct {
 var kinds = []kind{
 	{"container", func(n string) string { return containerPath(n, "json") }, func() any { return new(container.InspectResponse) }},
 	{"image", func(n string) string { return imagePath(n, "/json") }, func() any { return new(option.ImageInspect) }},
+	{"network", func(n string) string { return "/networks/" + url.PathEscape(n) }, func() any { return new(network.Inspect) }},
 	{"volume", func(n string) string { return "/volumes/" + url.PathEscape(n) }, func() any { return new(volume.Volume) }},
 }
 
@@ -41,7 +43,7 @@ type inspectFlags struct {
 func inspectCommand(p *program, only string) *cobra.Command {
 	o := inspectFlags{kind: only}
 	c := &cobra.Command{
-		Use: "inspect [OPTIONS] NAME [NAME...]", Short: "Show all that is known of containers, images and volumes", Args: count(1, -1),
+		Use: "inspect [OPTIONS] NAME [NAME...]", Short: "Show all that is known of containers, images, networks and volumes", Args: count(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.inspect(cmd.Context(), &o, args) },
 	}
 	c.ValidArgsFunction = func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
@@ -65,8 +67,8 @@ func inspectCommand(p *program, only string) *cobra.Command {
 	}
 	switch only {
 	case "":
-		f.StringVar(&o.kind, "type", "", "only a container, image, or volume of that name")
-		p.completeWords(c, "type", "container", "image", "volume")
+		f.StringVar(&o.kind, "type", "", "only a container, image, network or volume of that name")
+		p.completeWords(c, "type", "container", "image", "network", "volume")
 	case "image":
 		c.Use, c.Short = "inspect [OPTIONS] IMAGE [IMAGE...]", "Show all that is known of images"
 	default:
@@ -81,7 +83,7 @@ func (p *program) inspect(ctx context.Context, o *inspectFlags, names []string) 
 		at := slices.IndexFunc(kinds, func(k kind) bool { return k.name == o.kind })
 		if at < 0 {
 			err := errdef.Errorf(errdef.Invalid, "inspect: --type %.64q: there is no such type", o.kind)
-			return errdef.WithHint(err, "container, image, volume")
+			return errdef.WithHint(err, "container, image, network, volume")
 		}
 		wanted = kinds[at : at+1]
 	}
@@ -136,7 +138,7 @@ func look(ctx context.Context, api *client.Client, wanted []kind, name string, o
 		}
 	}
 	if len(wanted) > 1 {
-		last = errdef.Errorf(errdef.NotFound, "no such container, image or volume: %q", name)
+		last = errdef.Errorf(errdef.NotFound, "no such container, image, network or volume: %q", name)
 	}
 	return format.Inspected{}, last
 }

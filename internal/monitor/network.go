@@ -130,6 +130,16 @@ func (n *networks) change(q control.Request) error {
 	return nil
 }
 
+// rename has others find the container by another name. That it cannot be written down is no reason to do anything to the container.
+func (n *networks) rename(name string) {
+	if n == nil {
+		return
+	}
+	ctx, cancel := networkContext()
+	defer cancel()
+	_ = n.set.Rename(ctx, name)
+}
+
 // event tells that the container has come to a network or gone.
 func (n *networks) event(action events.Action, of *network.Network) {
 	if n.m.o.Events == "" {

@@ -69,6 +69,9 @@ func (m *monitor) meanIt() {
 
 // change does what update and rename want of a container that runs.
 func (m *monitor) change(q control.Request) {
+	if q.Name != "" {
+		m.net.rename(q.Name)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if q.Restart != nil {

@@ -103,7 +103,7 @@ func TestCLIInspect(t *testing.T) {
 			t.Errorf("%s: %q, want %q", format, got, want+"\n")
 		}
 	}
-	r := e.fails(1, []string{"inspect", "box", "nosuch", "nor:this"}, `bulkhead: no such container, image or volume: "nosuch"`, `"nor:this"`)
+	r := e.fails(1, []string{"inspect", "box", "nosuch", "nor:this"}, `bulkhead: no such container, image, network or volume: "nosuch"`, `"nor:this"`)
 	if !strings.Contains(r.out, id) {
 		t.Errorf("what there is was not shown: %s", r.out)
 	}

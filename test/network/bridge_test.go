@@ -120,7 +120,7 @@ func TestBridge(t *testing.T) {
 func TestConnect(t *testing.T) {
 	h := newHost(t)
 	h.bh("network", "create", "--subnet", "10.66.1.0/24", "first")
-	h.bh("network", "create", "--subnet", "10.66.2.0/24", "--internal", "second")
+	h.bh("network", "create", "--subnet", "10.66.2.0/24", "--internal", "-o", "com.docker.network.container_iface_prefix=in", "second")
 	h.run("box", "--network", "first")
 	h.run("other", "--network", "second")
 	h.serve("other", "8000")
@@ -147,6 +147,15 @@ func TestConnect(t *testing.T) {
 	if e := h.ends("box"); e["second"].IPAddress != "10.66.2.50" || e["first"].IPAddress != "10.66.1.2" {
 		t.Errorf("after a restart: %+v", e)
 	}
+	h.bh("rename", "other", "fremd")
+	h.eventually("by its new name", func() error {
+		out, err := h.tryIn("box", "nc", "-w", "2", "fremd", "8000")
+		if err == nil && out != "other" {
+			err = fmt.Errorf("%q", out)
+		}
+		return err
+	})
+	h.bh("rename", "fremd", "other")
 	h.bh("network", "disconnect", "second", "box")
 	if err := reach(); err == nil {
 		t.Error("still connected")
@@ -159,7 +168,7 @@ func TestConnect(t *testing.T) {
 	h.bh("start", "box")
 	h.eventually("connected while stopped", reach)
 	h.bh("network", "disconnect", "first", "box")
-	if links, err := h.tryIn("box", "ip", "-o", "link"); err != nil || strings.Count(links, ": eth") != 1 {
+	if links, err := h.tryIn("box", "ip", "-o", "link"); err != nil || strings.Contains(links, ": eth") || !strings.Contains(links, ": in0") {
 		t.Errorf("interfaces: %s", links)
 	}
 	for _, c := range [][]string{{"network", "connect", "none", "box"}, {"network", "connect", "absent", "box"}, {"network", "connect", "first", "absent"}} {

@@ -113,7 +113,7 @@ func (s *Set) make(d *end) error {
 	}
 	e.Device = "bh" + e.ID[:8]
 	if e.Interface = d.Wish.Interface; e.Interface == "" {
-		e.Interface = s.interfaceName()
+		e.Interface = s.interfaceName(&d.Network)
 	}
 	if err := s.address(d, e); err != nil {
 		return err

@@ -231,14 +231,46 @@ func (s *Set) forget(ctx context.Context, d *end) error {
 	return errors.Join(err, s.give(ctx, d))
 }
 
-// interfaceName is the first of eth0, eth1 ... that no end has or wishes.
-func (s *Set) interfaceName() string {
+// prefixOption is what the interfaces of a network are called in containers, before their number.
+const prefixOption = "com.docker.network.container_iface_prefix"
+
+// interfaceName is the first of eth0, eth1 ..., or of another prefix, that no end has or wishes.
+func (s *Set) interfaceName(n *network.Network) string {
+	prefix := n.Options[prefixOption]
+	if prefix == "" {
+		prefix = "eth"
+	}
 	for i := 0; ; i++ {
-		name := "eth" + strconv.Itoa(i)
+		name := prefix + strconv.Itoa(i)
 		if !slices.ContainsFunc(s.ends, func(d *end) bool { return d.Wish.Interface == name || d.e != nil && d.e.Interface == name }) {
 			return name
 		}
 	}
+}
+
+// Rename gives the container another name, by which others find it from then on.
+func (s *Set) Rename(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.Name = name
+	if s.ns < 0 {
+		return nil
+	}
+	unlock, err := s.o.Dir.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, d := range s.ends {
+		if d.e == nil {
+			continue
+		}
+		d.e.Name = name
+		if err := s.o.Dir.Put(d.e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Ends returns what the container is connected with now.
