@@ -114,7 +114,7 @@ func TestCLIInspect(t *testing.T) {
 	e.fails(1, []string{"inspect", "-f", "{{.Nope}}", "box"}, "can't evaluate field Nope")
 	e.fails(1, []string{"image", "inspect", "nosuch"}, `bulkhead: image "nosuch": it is not here`, "hint: bulkhead pull nosuch")
 	e.fails(1, []string{"inspect", "--type", "container", "box"}, "no such container: box")
-	e.fails(1, []string{"inspect", "--type", "thing", "box"}, "there is no such type", "hint: container, image, volume")
+	e.fails(1, []string{"inspect", "--type", "thing", "box"}, "there is no such type", "hint: container, image, network, volume")
 	e.fails(125, []string{"image", "inspect", "-s", "box"}, "unknown flag -s")
 	e.ok("inspect", "-s", "box")
 	e.ok("inspect", "--type", "image", "box")

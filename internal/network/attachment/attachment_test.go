@@ -172,7 +172,7 @@ func TestLife(t *testing.T) {
 		{"from the host to its second address", l.ns, ns1, "10.8.0.2"},
 		{"from the host", l.ns, ns1, "10.9.0.2"},
 		{"from the host by IPv6", l.ns, ns1, "fd00:9::2"},
-		{"to each other", ns2, ns1, "10.9.0.2"},
+		{"to each other", ns2, ns1, "10.9.0.2"}, {"to each other by IPv6", ns1, ns2, "fd00:9::3"},
 	} {
 		if err := reach(c.from, c.to, c.addr); err != nil {
 			t.Errorf("%s: %v", c.what, err)
