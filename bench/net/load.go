@@ -174,10 +174,7 @@ func echo(s *space, addr string) (trip, connect float64, err error) {
 		b := []byte{1}
 		for range 50 {
 			begin := time.Now()
-			if _, err := c.Write(b); err == nil {
-				_, err = io.ReadFull(c, b)
-			}
-			if err != nil {
+			if err := bounce(c, b); err != nil {
 				c.Close()
 				return 0, 0, err
 			}
@@ -186,4 +183,13 @@ func echo(s *space, addr string) (trip, connect float64, err error) {
 		c.Close()
 	}
 	return median(trips), median(connects), nil
+}
+
+// bounce sends a byte, and waits for it.
+func bounce(c net.Conn, b []byte) error {
+	if _, err := c.Write(b); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, b)
+	return err
 }

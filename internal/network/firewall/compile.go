@@ -83,6 +83,7 @@ func (t *tables) add(a network.Attached) error {
 	t.framed.put("macs", key(port, hw).of(e.Name))
 	for _, addr := range sources(e, hw) {
 		t.framed.put("ends"+digit(addr), key(port, addr).of(e.Name))
+		t.framed.put("sure"+digit(addr), key(port, hw, addr).of(e.Name))
 		r.put("ends"+digit(addr), key(bridge, addr).of(e.Name))
 		if !addr.Is6() || !addr.IsLinkLocalUnicast() { // which are nowhere routed, and may be the same on two networks
 			t.addAddress(a, addr)

@@ -269,9 +269,22 @@ func framed() *table {
 		{name: "macs", key: []kind{kindName, kindMAC}},
 		{name: "ends4", key: []kind{kindName, kindIPv4}},
 		{name: "ends6", key: []kind{kindName, kindIPv6}},
+		{name: "sure4", key: []kind{kindName, kindMAC, kindIPv4}},
+		{name: "sure6", key: []kind{kindName, kindMAC, kindIPv6}},
 	}
 	t.chains = []*chain{
-		base("frames", "prerouting", priorityBridge, when(in("ports", iifname), goTo("frame"))),
+		// TCP of an end with its own addresses is most of what there is: one look at a set, in place of four, and no DHCP or neighbours to look for.
+		base("frames", "prerouting", priorityBridge,
+			when(number(etherTyp, unix.ETH_P_IP, "ip"), in("sure4", iifname, etherSrc, ip4Src), goTo("sure4")),
+			when(number(etherTyp, unix.ETH_P_IPV6, "ip6"), in("sure6", iifname, etherSrc, ip6Src), goTo("sure6")),
+			when(in("ports", iifname), goTo("frame"))),
+		plainChain("sure4",
+			when(options, counter, drop).because("options: source routes and the like"),
+			when(within(ip4Dst, loopback4), counter, drop),
+			when(number(l4proto, unix.IPPROTO_TCP, "tcp"), accept),
+			when(goTo("frame4")),
+		),
+		plainChain("sure6", when(number(ip6Next, unix.IPPROTO_TCP, "tcp"), accept), when(goTo("frame6"))),
 		base("own", "input", priorityBridge, when(reserved, in("ports", iifname), counter, drop).because("of bridges among themselves")),
 		plainChain("frame",
 			when(notIn("macs", iifname, etherSrc), counter, drop).because("not its hardware address"),
