@@ -100,7 +100,7 @@ func TestEvents(t *testing.T) {
 func TestMemoryEvents(t *testing.T) {
 	e := newEngine(t)
 	ctx := context.Background()
-	limited := func(q *option.Create) { q.Host.Memory, q.Host.MemorySwap = 16<<20, 16<<20 }
+	limited := func(q *option.Create) { q.Host.Memory, q.Host.MemorySwap, q.Host.NetworkMode = 16<<20, 16<<20, "none" }
 	id := e.create(limited, "sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 1000")
 	if err := e.Start(ctx, id); err != nil {
 		t.Fatal(err)
