@@ -6,15 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 )
 
 // dead is the phase of a container whose record cannot be read, as Docker calls it: it is listed and can be removed, and is in nobody's way.
 const dead control.Phase = "dead"
-
-// maxRecord bounds a record of a container.
-const maxRecord = 16 << 20
 
 // broken is a container whose record cannot be read. Its name is in the claim.
 func (s *Service) broken(id string, err error) *Container {
@@ -24,7 +22,7 @@ func (s *Service) broken(id string, err error) *Container {
 	c := &Container{Record: Record{ID: id, Name: id[:12]}, State: control.State{Phase: dead, Error: err.Error()}}
 	entries, _ := os.ReadDir(filepath.Join(s.o.Root, "names"))
 	for _, e := range entries {
-		if data, err := os.ReadFile(s.claimPath("names", e.Name())); err == nil && strings.HasPrefix(string(data), id) {
+		if data, err := atomicfile.Read(s.claimPath("names", e.Name())); err == nil && strings.HasPrefix(string(data), id) {
 			c.Name = e.Name()
 		}
 	}

@@ -65,7 +65,7 @@ func (s *Service) readExec(id string) (*execRecord, error) {
 	if err != nil {
 		return nil, none
 	}
-	data, err := os.ReadFile(filepath.Join(s.execDir(of), id+".json"))
+	data, err := atomicfile.Read(filepath.Join(s.execDir(of), id+".json"))
 	if os.IsNotExist(err) {
 		return nil, none
 	}

@@ -197,7 +197,7 @@ func (s *Service) held(kind, name string) bool {
 	if _, there := s.claim(kind, name); there {
 		return true
 	}
-	data, err := os.ReadFile(s.claimPath(kind, name))
+	data, err := atomicfile.Read(s.claimPath(kind, name))
 	_, pid, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 	return err == nil && making(pid)
 }

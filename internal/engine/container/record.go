@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // A Record is container.json.
@@ -55,15 +57,15 @@ func newID() string {
 
 func (s *Service) read(id string) (*Record, error) {
 	path := filepath.Join(s.dir(id), "container.json")
-	if st, err := os.Lstat(path); err == nil && (!st.Mode().IsRegular() || st.Size() > maxRecord) {
-		return nil, errdef.Errorf(errdef.Internal, "container %s: %s: is not a file of at most %d bytes", id[:12], path, maxRecord)
-	}
-	data, err := os.ReadFile(path)
+	data, err := atomicfile.Read(path)
 	if os.IsNotExist(err) && s.exists(id) { // it goes with its directory
 		return nil, errdef.Errorf(errdef.Internal, "container %s: %w", id[:12], err)
 	}
 	if os.IsNotExist(err) {
 		return nil, errdef.Errorf(errdef.NotFound, "no such container: %s", id)
+	}
+	if errdef.Is(err, errdef.Internal) {
+		return nil, errdef.Errorf(errdef.Internal, "container %s: %w", id[:12], err)
 	}
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "container %s: %w", id, err)
@@ -146,7 +148,7 @@ func validName(s string) bool {
 
 // claim returns whose a claim is; false if nobody's, or of a container that is no more.
 func (s *Service) claim(kind, name string) (string, bool) {
-	data, err := os.ReadFile(filepath.Join(s.o.Root, kind, name))
+	data, err := atomicfile.Read(filepath.Join(s.o.Root, kind, name))
 	if err != nil || len(data) < 64 {
 		return "", false
 	}
@@ -167,7 +169,7 @@ func (s *Service) take(kind, name, id string) error {
 		return err
 	}
 	defer unlock()
-	if data, err := os.ReadFile(filepath.Join(s.o.Root, kind, name)); err == nil {
+	if data, err := atomicfile.Read(filepath.Join(s.o.Root, kind, name)); err == nil {
 		owner, pid, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 		if _, there := s.claim(kind, name); there || making(pid) {
 			return errdef.Errorf(errdef.Exists, "conflict. The container %s %q is already in use by container %q", strings.TrimSuffix(kind, "s"), "/"+name, owner)
@@ -177,7 +179,11 @@ func (s *Service) take(kind, name, id string) error {
 	if kind == "ranges" && s.shared(name) {
 		return errdef.Errorf(errdef.Exists, "range %s of user ids: a container has some of them", name)
 	}
-	return s.writeClaim(dir, name, id)
+	err = s.writeClaim(dir, name, id)
+	if path := s.claimPath(kind, name); errors.Is(err, unix.EISDIR) && os.RemoveAll(path) == nil { // which no command has made
+		err = s.writeClaim(dir, name, id)
+	}
+	return err
 }
 
 // making reports whether a process that made a claim may still be making its container.
@@ -192,7 +198,7 @@ func making(pid string) bool {
 // drop gives a claim back.
 func (s *Service) drop(kind, name, id string) {
 	path := filepath.Join(s.o.Root, kind, name)
-	if data, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(data), id) {
+	if data, err := atomicfile.Read(path); err == nil && strings.HasPrefix(string(data), id) {
 		_ = os.Remove(path)
 	}
 }

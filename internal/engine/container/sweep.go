@@ -70,7 +70,7 @@ func (s *Service) Sweep() error {
 // sweepHalf removes a container that was not made to its end, or not removed, with the volumes that it was to take with it.
 func (s *Service) sweepHalf(dir string, half bool) error {
 	var r Record
-	data, err := os.ReadFile(filepath.Join(dir, "container.json"))
+	data, err := atomicfile.Read(filepath.Join(dir, "container.json"))
 	if err == nil && json.Unmarshal(data, &r) == nil {
 		_, err := os.Lstat(filepath.Join(dir, withVolumes))
 		if half || err == nil || r.Host.AutoRemove {
@@ -128,7 +128,7 @@ func (s *Service) sweepClaims(kind string, makers map[string]bool) error {
 		return errdef.Errorf(errdef.Unavailable, "%s: %w", kind, err)
 	}
 	for _, e := range entries {
-		data, err := os.ReadFile(s.claimPath(kind, e.Name()))
+		data, err := atomicfile.Read(s.claimPath(kind, e.Name()))
 		if err != nil {
 			continue // given back at this moment
 		}

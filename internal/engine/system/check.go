@@ -52,7 +52,7 @@ func (s *Service) checkContainers(ctx context.Context, out *option.SystemReport)
 	out.Containers = len(list)
 	for i := range list {
 		if list[i].State == container.StateDead {
-			out.Problems = append(out.Problems, option.Problem{Object: "container " + list[i].ID[:12], Text: "it is dead: it could be neither ended nor removed"})
+			out.Problems = append(out.Problems, option.Problem{Object: "container " + list[i].ID[:12], Text: "its record cannot be read: bulkhead rm -f removes it"})
 		}
 	}
 	return nil

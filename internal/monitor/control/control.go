@@ -162,6 +162,7 @@ const (
 	LockFile   = "lock"
 	SocketFile = "control"
 	Rootfs     = "rootfs"
+	SharedFile = "shared"  // in the directory of a volume without a name that another container has got: a container that removes itself leaves it
 	MountsDir  = "mounts"  // what the engine has mounted for the container besides its root, in the mount namespace of the monitor
 	DevicesDir = "devices" // a mount of the monitor's: device nodes that belong to the container's ids
 )
@@ -191,7 +192,7 @@ const MaxLine = 64 << 10
 
 // ReadState returns what a monitor wrote last; of kind NotFound if none ever did.
 func ReadState(dir string) (*State, error) {
-	data, err := os.ReadFile(filepath.Join(dir, StateFile))
+	data, err := atomicfile.Read(filepath.Join(dir, StateFile))
 	if os.IsNotExist(err) {
 		return nil, errdef.Errorf(errdef.NotFound, "state of the container: %w", err)
 	}

@@ -111,7 +111,7 @@ func ReadExecEnd(run, id string) *ExecEnd {
 	if err != nil {
 		return nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := atomicfile.Read(path)
 	var e ExecEnd
 	if err != nil || json.Unmarshal(data, &e) != nil {
 		return nil

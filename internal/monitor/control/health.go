@@ -41,7 +41,7 @@ type Result struct {
 
 // ReadHealth returns what checks found last; of kind NotFound if none ever ran.
 func ReadHealth(dir string) (*Health, error) {
-	data, err := os.ReadFile(filepath.Join(dir, HealthFile))
+	data, err := atomicfile.Read(filepath.Join(dir, HealthFile))
 	if os.IsNotExist(err) {
 		return nil, errdef.Errorf(errdef.NotFound, "health of the container: %w", err)
 	}
