@@ -304,6 +304,9 @@ func (m *monitor) remove() error {
 		if data, e := os.ReadFile(path); e == nil && !strings.HasPrefix(string(data), m.o.ID) {
 			continue // a claim that is somebody else's by now
 		}
+		if _, e := os.Lstat(filepath.Join(path, control.SharedFile)); e == nil {
+			continue // a volume that another container has got, too
+		}
 		if e := os.RemoveAll(path); err == nil && e != nil {
 			err = errdef.Errorf(errdef.Unavailable, "monitor: remove the container: %w", e)
 		}

@@ -98,7 +98,7 @@ func TestMountOptions(t *testing.T) {
 		t.Fatalf("%+v, %v", points, err)
 	}
 	for i := range points {
-		if p := &points[i]; p.Destination == "/v" && (p.Name != "two" || !p.ReadOnly || !p.Anonymous || !p.NoCopy) || p.Destination == "/taken" && p.Source != "/mine" {
+		if p := &points[i]; p.Destination == "/v" && (p.Name != "two" || !p.ReadOnly || p.Anonymous || !p.NoCopy) || p.Destination == "/taken" && p.Source != "/mine" {
 			t.Errorf("%+v", p)
 		}
 	}

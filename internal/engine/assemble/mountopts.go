@@ -139,7 +139,7 @@ func inherit(list []string, others func(string) ([]Point, error)) ([]Point, erro
 			if p.Type != mount.TypeBind && p.Type != mount.TypeVolume {
 				continue
 			}
-			p.Flag, p.Inherited, p.NoCopy, p.Chown, p.Relabel = flag, name, true, false, NoRelabel
+			p.Flag, p.Inherited, p.NoCopy, p.Chown, p.Relabel, p.Anonymous = flag, name, true, false, NoRelabel, false // it stays when this one goes
 			for _, o := range strings.Split(mode, ",") {
 				switch o {
 				case "rw", "": // no more than that one has

@@ -210,6 +210,10 @@ func (s *Service) upperOf(c *Container, i int, o *snapshot.MountOptions) error {
 		g, _ := idmap.ToOutside(m.GIDs, 0)
 		uid, gid = int(u), int(g)
 	}
+	// Mounted again, by cp: overlayfs asks for a word that nothing was lost.
+	if err := os.RemoveAll(filepath.Join(o.Work, "work", "incompat", "volatile")); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "overlay: %w", err)
+	}
 	for _, d := range []string{o.Upper, o.Work, place} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return errdef.Errorf(errdef.Unavailable, "overlay: %w", err)

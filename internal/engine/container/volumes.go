@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/volume"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/mount"
 	api "github.com/moby/moby/api/types/volume"
 	"golang.org/x/sys/unix"
@@ -66,6 +67,14 @@ func (s *Service) takeVolumes(ctx context.Context, r *Record) (release func(), e
 			release()
 			return nil, errdef.WithHint(errdef.Errorf(errdef.KindOf(err), "%s: %w", p.Flag, err), errdef.Hint(err))
 		}
+		if p.Inherited != "" { // the monitor of its first owner must not take it along
+			if err := os.WriteFile(filepath.Join(volumesDir(s.o.Root), c.Name, control.SharedFile), nil, 0o600); err != nil {
+				_ = c.Close()
+				release()
+				return nil, errdef.Errorf(errdef.Unavailable, "%s: %w", p.Flag, err)
+			}
+		}
+
 		p.Source = c.Source
 		claims = append(claims, c)
 	}
