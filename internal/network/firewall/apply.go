@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
@@ -22,6 +23,23 @@ func Add(a network.Attached) error {
 	if err != nil {
 		return err
 	}
+	err = put(want, have, fresh)
+	if errdef.Is(err, errdef.Conflict) { // left by somebody who was killed, and whose end nobody knows any more
+		if err = makeWay(want, have); err == nil {
+			err = put(want, have, fresh)
+		}
+		if errdef.Is(err, errdef.Conflict) {
+			return errdef.Errorf(errdef.Conflict, "published ports of %s: one of SCTP is another container's: %w", a.Endpoint.Name, err)
+		}
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return forgetFlows(a)
+}
+
+// put adds what is wanted to the tables that are there, and makes the others.
+func put(want *tables, have map[nftables.TableFamily]bool, fresh bool) error {
 	b, err := newBatch(indexOf)
 	if err != nil {
 		return err
@@ -37,10 +55,31 @@ func Add(a network.Attached) error {
 			b.create(t)
 		}
 	}
-	if err := b.commit(); err != nil {
-		return explain(err)
+	return b.commit()
+}
+
+// makeWay removes from maps what stands in the way of an end: elements for its addresses, which it alone has, and for its ports of TCP and UDP, which its socket holds. A port of SCTP, which may
+// be held by nothing but the element, is not taken from anybody.
+func makeWay(want *tables, have map[nftables.TableFamily]bool) error {
+	for _, t := range want.list() {
+		for _, s := range t.sets {
+			for _, e := range s.elements {
+				if s.value == nil || !have[t.family] || strings.Contains(e.text, protoNames[protocols[network.SCTP]]) {
+					continue
+				}
+				b, err := newBatch(indexOf)
+				if err != nil {
+					return err
+				}
+				e.value, e.chain = nil, ""
+				b.elements(t.kernel(), &set{name: s.name, key: s.key, value: s.value, elements: []element{e}}, true)
+				if err := b.commit(); err != nil && !errdef.Is(err, errdef.NotFound) {
+					return err
+				}
+			}
+		}
 	}
-	return forgetFlows(a)
+	return nil
 }
 
 // needs reports whether there is something for a table to do: the two for first packets have it only with published ports.

@@ -277,3 +277,39 @@ func TestPublishTaken(t *testing.T) {
 		}
 	})
 }
+
+// What a killed monitor has left of an address or a port does not stand in the way of who has them now.
+func TestLeftovers(t *testing.T) {
+	s := newSpace(t)
+	n := defaultNet()
+	old, now := end(n, "1", "old", "2"), end(n, "2", "now", "2")
+	for _, e := range []*network.Endpoint{old, now} {
+		e.Ports = []network.Port{{Protocol: "tcp", Container: 80, Host: netip.MustParseAddr("192.0.2.1"), First: 80, Last: 80}}
+	}
+	now.Ports[0].Container = 81
+	s.Do(func() {
+		for _, e := range []*network.Endpoint{old, now} {
+			if err := Add(network.Attached{Network: n, Endpoint: e}); err != nil {
+				t.Errorf("%s: %v", e.Name, err)
+			}
+		}
+	})
+	got := s.Run("nft", "list", "table", "inet", "bulkhead")
+	for _, want := range []string{"10.89.0.2 : goto end-222222222222", "192.0.2.1 . tcp . 80 comment \"now\" : 10.89.0.2 . 81"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %s", want, got)
+		}
+	}
+	other := end(n, "3", "other", "4")
+	for _, e := range []*network.Endpoint{now, other} {
+		e.Ports = []network.Port{{Protocol: "sctp", Container: 80, Host: netip.MustParseAddr("192.0.2.1"), First: 90, Last: 90}}
+	}
+	s.Do(func() {
+		if err := Add(network.Attached{Network: n, Endpoint: now}); err != nil {
+			t.Error(err)
+		}
+		if err := Add(network.Attached{Network: n, Endpoint: other}); !errdef.Is(err, errdef.Conflict) {
+			t.Errorf("a port of SCTP twice: %v", err)
+		}
+	})
+}
