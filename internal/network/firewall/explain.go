@@ -38,11 +38,13 @@ func exprs(s statement) []expr.Any {
 }
 
 // explain finds out which part of the kernel is missing when a batch has failed, by one small batch for each part.
-func explain(err error) error {
+func explain(err error) error { return explainBy(err, probes()) }
+
+func explainBy(err error, list []probe) error {
 	if err == nil || errdef.Is(err, errdef.Denied) {
 		return err
 	}
-	for _, p := range probes() {
+	for _, p := range list {
 		if p.try() != nil {
 			err := errdef.Errorf(errdef.Unsupported, "networks need %s: this kernel has it not", p.what)
 			return errdef.WithHint(err, "the kernel's configuration has to have "+p.option+"; --network none and --network host do without")
