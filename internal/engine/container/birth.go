@@ -94,6 +94,9 @@ func (b *birth) hand(files []*os.File) error {
 
 // abort ends a monitor that has not told that its program runs. It may be called again.
 func (b *birth) abort() {
+	if b == nil { // it was not begun
+		return
+	}
 	<-b.done
 	b.once.Do(func() {
 		if b.conn != nil {

@@ -107,8 +107,11 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if err := os.MkdirAll(filepath.Join(run, control.Rootfs), 0o711); err != nil {
 		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
 	}
-	b := s.bear(id)
-	defer b.abort()
+	var b *birth
+	if !hasVolumes(&c.Record) { // else it is born when they are mounted: its mount namespace is a copy of ours, which later mounts need not reach
+		b = s.bear(id)
+	}
+	defer func() { b.abort() }()
 	if err := s.oldLabels(ctx, &c.Record); err != nil {
 		return err
 	}
@@ -127,6 +130,9 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	defer root.Close()
 	if err := s.readyVolumes(ctx, &c.Record, use); err != nil {
 		return err
+	}
+	if b == nil {
+		b = s.bear(id)
 	}
 	if err := s.bundle(ctx, c, root, len(clients)); err != nil {
 		return err

@@ -95,6 +95,11 @@ func (s *Service) nameVolumes(r *Record) error {
 	return s.write(s.dir(r.ID)+".new", r)
 }
 
+// hasVolumes reports whether a container has volumes, which may be mounts.
+func hasVolumes(r *Record) bool {
+	return slices.ContainsFunc(r.Points, func(p assemble.Point) bool { return p.Type == mount.TypeVolume })
+}
+
 // readyVolumes makes volumes ready for a start: new ones are filled with what the image has in their place.
 func (s *Service) readyVolumes(ctx context.Context, r *Record, use *snapshot.Use) error {
 	from := func(context.Context) (*os.File, error) {
