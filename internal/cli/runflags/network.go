@@ -89,6 +89,16 @@ func (e *Endpoint) Settings() (*network.EndpointSettings, error) {
 	return out, nil
 }
 
+// either collects the values of flags that have two names: those of pflag forget what the other name has got.
+type either []string
+
+func (e *either) String() string { return strings.Join(*e, ",") }
+func (e *either) Type() string   { return "stringArray" }
+func (e *either) Set(text string) error {
+	*e = append(*e, text)
+	return nil
+}
+
 // networkFlags are those of run and create.
 type networkFlags struct {
 	networks, publish, egress []string
@@ -97,8 +107,8 @@ type networkFlags struct {
 }
 
 func (f *networkFlags) register(s *pflag.FlagSet) {
-	s.StringArrayVar(&f.networks, "network", nil, "a network: NAME[:ip=,mac=,alias=...], name=NAME,ip=,alias=..., none, host, container:NAME, ns:PATH; several may be given")
-	s.StringArrayVar(&f.networks, "net", nil, "the same")
+	s.Var((*either)(&f.networks), "network", "a network: NAME[:ip=,mac=,alias=...], name=NAME,ip=,alias=..., none, host, container:NAME, ns:PATH; several may be given")
+	s.Var((*either)(&f.networks), "net", "the same")
 	s.StringArrayVarP(&f.publish, "publish", "p", nil, "[[ADDRESS:]HOSTPORT:]PORT[/PROTOCOL]: a port of the container that the host passes on; without an address, of 127.0.0.1 and ::1")
 	s.BoolVarP(&f.all, "publish-all", "P", false, "publish all exposed ports, each on a free port of the host")
 	s.StringVar(&f.first.ip, "ip", "", "IPv4 address in the network")
@@ -106,8 +116,8 @@ func (f *networkFlags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.first.mac, "mac-address", "", "hardware address in the network")
 	s.StringArrayVar(&f.first.linkLocal, "link-local-ip", nil, "a link-local address besides")
 	s.StringArrayVar(&f.first.links, "link", nil, "CONTAINER[:ALIAS]: a name that the container has for another, in a network that somebody has made")
-	s.StringArrayVar(&f.first.aliases, "network-alias", nil, "a further name of the container in the network")
-	s.StringArrayVar(&f.first.aliases, "net-alias", nil, "the same")
+	s.Var((*either)(&f.first.aliases), "network-alias", "a further name of the container in the network")
+	s.Var((*either)(&f.first.aliases), "net-alias", "the same")
 	s.StringArrayVar(&f.egress, "egress", nil, "what the container may reach, and nothing else: none, HOST[:PORT], ADDRESS[/BITS][:PORT]; metadata opens that of clouds")
 }
 

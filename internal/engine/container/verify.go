@@ -70,7 +70,7 @@ func (s *Service) declared(ctx context.Context, c *Container) (*verify.Declared,
 	}
 	d := &verify.Declared{
 		ID: c.ID, Name: c.Name, Spec: st.Spec, Bundle: st.Bundle, PID: st.PID, StartTime: st.StartTime, Cgroup: st.Cgroup, AppArmor: st.AppArmor,
-		Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Alone: c.Host.NetworkMode == "none", Parent: c.State.Monitor, Rootless: st.Rootless, NewRules: st.NewDevices,
+		Upper: filepath.Join(s.dir(c.ID), "fs", "upper"), Alone: netMode(&c.Record) == modeNone, Parent: c.State.Monitor, Rootless: st.Rootless, NewRules: st.NewDevices,
 	}
 	if c.Rootfs != nil && !c.Rootfs.Overlay {
 		d.Upper = ""

@@ -59,7 +59,7 @@ func (s *Service) Info(ctx context.Context) (system.Info, error) {
 	release, machine := uname()
 	out := system.Info{
 		ID: s.id(), Driver: "overlay2", DriverStatus: [][2]string{{"Backing Filesystem", backing(s.o.Root)}, {"Supports d_type", "true"}, {"ID-mapped layers", "true"}},
-		Plugins:       system.PluginsInfo{Volume: []string{"local"}, Network: []string{"host", "none"}, Log: []string{"journald", "json-file", "none", "syslog"}},
+		Plugins:       system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "none"}, Log: []string{"journald", "json-file", "none", "syslog"}},
 		NGoroutines:   runtime.NumGoroutine(),
 		SystemTime:    time.Now().Format(time.RFC3339Nano),
 		NCPU:          runtime.NumCPU(),
