@@ -46,7 +46,10 @@ var matrix = []row{
 		{pkg: "./test/script", timeout: long},
 		{pkg: "./test/attack", timeout: long},
 	}},
-	{boot: boot{"stable", "none", "small"}, part: "peers", suites: []suite{{pkg: conformance, run: judges, timeout: long}}},
+	{boot: boot{"stable", "none", "small"}, part: "peers", suites: []suite{
+		{pkg: conformance, run: judges, timeout: long},
+		{pkg: "./internal/network/firewall", run: "TestPublished$|TestPolicy|TestAddRemove|TestProbes", timeout: long},
+	}},
 	{boot: boot{"stable", "none", "systemd"}, suites: []suite{
 		{pkg: "./internal/sandbox/cgroup", skips: "TestLiveUserUnit", timeout: long},
 		{pkg: "./internal/sandbox/cgroup", run: "TestLiveUserUnit", user: "user"},
@@ -59,6 +62,8 @@ var matrix = []row{
 	{boot: boot{"oldstable", "none", "small"}, suites: append(each(core), []suite{
 		{pkg: "./test/lsm", skips: "TestSELinux.*|TestAppArmor.*|TestLandlock(Ports|Scope)", timeout: long},
 		{pkg: "./test/spec", run: "Headless|Namespace|IDMap|Propagation|SeccompFlag|Scheduler|Memory", skips: "TestIDMap", timeout: long},
+		{pkg: "./internal/network/firewall", run: "TestPublished$|TestProbes", timeout: long},
+		{pkg: "./test/attack/net", run: "TestAttacks", timeout: long},
 	}...)},
 	{boot: boot{"stable", "apparmor", "small"}, suites: []suite{
 		{pkg: "./internal/sandbox/lsm"},
