@@ -17,7 +17,6 @@ import (
 
 const (
 	kernelTime = 20 * time.Second // for an answer of the kernel, which comes at once
-	answers    = 32 << 20         // bytes: the kernel answers each message of a batch, and repeats each rule, before we read the first
 	longest    = 32 << 20         // bytes of a batch: some 100,000 elements
 	atOnce     = 128              // elements in a message: the length of an attribute is 16 bits
 	maxComment = 120              // bytes: the kernel takes 255 of all user data
@@ -26,9 +25,6 @@ const (
 // open returns a connection to nftables in the network namespace of the calling thread.
 func open() (*nftables.Conn, error) {
 	c, err := nftables.New(nftables.WithSockOptions(func(s *netlink.Conn) error {
-		if err := errors.Join(s.SetReadBuffer(answers), s.SetWriteBuffer(longest)); err != nil {
-			return err
-		}
 		return s.SetDeadline(time.Now().Add(kernelTime))
 	}))
 	if err != nil {
@@ -39,14 +35,20 @@ func open() (*nftables.Conn, error) {
 
 // A batch collects what is changed at once, or not at all.
 type batch struct {
-	conn  *nftables.Conn
-	index func(device string) uint32
-	err   error
+	conn     *nftables.Conn
+	index    func(device string) uint32
+	messages []netlink.Message
+	err      error
 }
 
 func newBatch(index func(string) uint32) (*batch, error) {
-	c, err := open()
-	return &batch{conn: c, index: index}, err
+	b := &batch{index: index}
+	c, err := collecting(func(m []netlink.Message) { b.messages = m })
+	if err != nil {
+		return nil, errdef.Errorf(errdef.Unavailable, "nftables: %w", err)
+	}
+	b.conn = c
+	return b, nil
 }
 
 func (b *batch) fail(err error) {
@@ -60,7 +62,13 @@ func (b *batch) commit() error {
 	if b.err != nil {
 		return errdef.Errorf(errdef.Internal, "nftables: %w", b.err)
 	}
-	if err := b.conn.Flush(); err != nil {
+	if err := b.conn.Flush(); err != nil && !errors.Is(err, errCollected) {
+		return errdef.Errorf(errdef.Internal, "nftables: %w", err)
+	}
+	if len(b.messages) == 0 {
+		return nil
+	}
+	if err := send(b.messages); err != nil {
 		return errdef.Errorf(kindOf(err), "nftables: %w", err)
 	}
 	return nil
