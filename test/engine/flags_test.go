@@ -348,6 +348,34 @@ func TestFlagsSubpathLinks(t *testing.T) {
 	want(t, l.do("", "volume", "rm", "links"), "links\n")
 }
 
+// TestFlagsCopy: cp sees what is prepared for a container that does not run, and a source below an overlay stays as it is.
+func TestFlagsCopy(t *testing.T) {
+	l := newLine(t)
+	source := filepath.Join(l.dir, "source")
+	if err := os.Mkdir(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := l.do("", "run", "--name", "stopped", "--network", "none", "-v", source+":/v:O", "--mount", "type=image,src=busybox,dst=/img", "-v", "copied:/c", "busybox", "sh", "-c", "echo x >>/v/count; mkdir /c/a; echo y >/c/a/f")
+	if r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	for _, path := range []string{"/v/count", "/img/bin/busybox", "/c/a/f"} {
+		if r := l.do("", "cp", "stopped:"+path, filepath.Join(l.dir, "out")); r.code != 0 {
+			t.Errorf("%s: %+v", path, r)
+		}
+	}
+	want(t, l.do("", "start", "-a", "stopped"), "")
+	want(t, l.do("", "run", "--rm", "--network", "none", "--volumes-from", "stopped", "busybox", "cat", "/c/a/f"), "y\n")
+	if r := l.do("", "image", "rm", "busybox"); r.code == 0 {
+		t.Errorf("an image that is mounted was removed: %+v", r)
+	}
+	if names, err := os.ReadDir(source); err != nil || len(names) > 0 {
+		t.Errorf("the source has %v, %v", names, err)
+	}
+	want(t, l.do("", "rm", "-v", "stopped"), "stopped\n")
+	want(t, l.do("", "volume", "rm", "copied"), "copied\n")
+}
+
 // TestStorageOpt: a container on a file system with project quotas cannot write more than it may; on another one the flag is refused with the reason.
 func TestStorageOpt(t *testing.T) {
 	l := newLine(t)

@@ -138,7 +138,7 @@ func (s *Service) preparePoint(ctx context.Context, c *Container, i int) (fd int
 	return fd, use, nil
 }
 
-// imageMount mounts the files of another image, read-only or with an upper layer.
+// imageMount mounts the files of another image below a layer that is thrown away.
 func (s *Service) imageMount(ctx context.Context, c *Container, i int) (int, *snapshot.Use, error) {
 	p := &c.Points[i]
 	use, err := s.o.Images.UseChain(ctx, digest.Digest(p.Chain))
@@ -152,12 +152,12 @@ func (s *Service) imageMount(ctx context.Context, c *Container, i int) (int, *sn
 		_ = use.Close()
 		return -1, nil, err
 	}
-	o := &snapshot.MountOptions{Use: use, IDs: ids(&c.Record), Label: c.mountLabel(), Attr: unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID}
-	if p.Overlay {
-		if err = s.upperOf(c, i, o); err != nil {
-			_ = use.Close()
-			return -1, nil, err
-		}
+	// There is an upper layer in any case: what is read-only, nosuid and nodev is the bind. The child of a runtime may not take a mount over that is so by itself (mount_namespaces(7), locked
+	// flags), and the runtime does not take it for it, so that one behind directories that are closed to the container's root would be out of reach.
+	o := &snapshot.MountOptions{Use: use, IDs: ids(&c.Record), Label: c.mountLabel(), Volatile: true}
+	if err = s.upperOf(c, i, o); err != nil {
+		_ = use.Close()
+		return -1, nil, err
 	}
 	fd, err := snapshot.Mount(o)
 	if err != nil {
