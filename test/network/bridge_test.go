@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -239,6 +240,47 @@ func TestKilledMonitor(t *testing.T) {
 		t.Errorf("the heir of the address: %q, %v", out, err)
 	}
 	h.bh("rm", "-f", "victim", "witness", "heir")
+	h.empty()
+}
+
+// TestKilledStarts kills monitors at any moment of their starts and ends: nothing is left when the containers are removed, and the addresses are free.
+func TestKilledStarts(t *testing.T) {
+	h := newHost(t)
+	h.bh("network", "create", "--subnet", "10.66.6.0/28", "web")
+	const n = 12
+	for i := range n {
+		name := fmt.Sprintf("victim%d", i)
+		h.bh("create", "--name", name, "--network", "web", "-p", "9000:80", "busybox", "sleep", "1000000")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = h.try("start", name) // it may be killed, or not
+		}()
+		h.eventually("a monitor", func() error {
+			out, err := exec.Command("pgrep", "-f", "bulkhead-monitor "+h.path("run")+"/").Output()
+			if err != nil {
+				return err
+			}
+			time.Sleep(time.Duration(i*i) * time.Millisecond) // the moment is what differs; none of them is asked for
+			for _, pid := range strings.Fields(string(out)) {
+				_ = exec.Command("kill", "-9", pid).Run() // it may have gone
+			}
+			return nil
+		})
+		<-done
+		h.eventually("it is removed", func() error {
+			out, err := h.try("rm", "-f", name)
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+	}
+	h.run("heir", "--network", "web", "-p", "9000:80")
+	if a := h.ends("heir")["web"].IPAddress; a != "10.66.6.2" {
+		t.Errorf("the lowest address is not free: %s", a)
+	}
+	h.bh("rm", "-f", "heir")
 	h.empty()
 }
 

@@ -241,6 +241,9 @@ func (s *Service) remove(ctx context.Context, name string, o option.Remove) (don
 	if !s.settled(c.ID) {
 		return false, nil
 	}
+	if err := s.healRemains(ctx, c.ID); err != nil {
+		return false, err
+	}
 	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
 		return false, err
 	}

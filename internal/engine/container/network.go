@@ -381,6 +381,15 @@ func (s *Service) healNetworks(ctx context.Context) error {
 	return nil
 }
 
+// healRemains heals if something of the networks of a container that does not run is left.
+func (s *Service) healRemains(ctx context.Context, id string) error {
+	left, err := filepath.Glob(filepath.Join(string(s.netDir()), "*", "endpoints", id))
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return s.healNetworks(ctx)
+}
+
 // hostname is what the container calls itself.
 func hostname(r *Record) string {
 	if r.Config.Hostname != "" {

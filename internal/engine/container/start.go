@@ -100,12 +100,8 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	if !s.settled(id) {
 		return errdef.Errorf(errdef.Conflict, "start container %s: its last monitor does not end", c.Name)
 	}
-	run := s.runDir(id)
-	if err := os.RemoveAll(run); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Join(run, control.Rootfs), 0o711); err != nil {
-		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	if err := s.emptyRun(ctx, id); err != nil {
+		return err
 	}
 	var b *birth
 	if !hasVolumes(&c.Record) { // else it is born when they are mounted: its mount namespace is a copy of ours, which later mounts need not reach
@@ -144,6 +140,21 @@ func (s *Service) start(ctx context.Context, id string, clients []*os.File) erro
 	defer more.close()
 	files := slices.Concat([]*os.File{root, use.File(), lock}, clients, more.mounts, more.held)
 	return s.teach(ctx, c, s.monitor(ctx, c, b, files))
+}
+
+// emptyRun makes the run directory of a container anew, when nothing of its last run is left.
+func (s *Service) emptyRun(ctx context.Context, id string) error {
+	if err := s.healRemains(ctx, id); err != nil {
+		return err
+	}
+	run := s.runDir(id)
+	if err := os.RemoveAll(run); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(run, control.Rootfs), 0o711); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "start: %w", err)
+	}
+	return nil
 }
 
 // lock serialises those who start or remove a container. The lock lasts until the last descriptor of this open file is closed, a monitor's included.
@@ -288,7 +299,7 @@ func (s *Service) monitor(ctx context.Context, c *Container, b *birth, files []*
 		if err == nil {
 			err = errors.New("it ended without a word")
 		}
-		return errors.Join(errdef.Errorf(errdef.Internal, "start: the monitor: %w", err), s.rt.Delete(end, c.ID, true))
+		return errors.Join(errdef.Errorf(errdef.Internal, "start: the monitor: %w", err), s.rt.Delete(end, c.ID, true), s.healRemains(end, c.ID))
 	}
 	b.cmd = nil // it lives on without us
 	var ready control.Ready
