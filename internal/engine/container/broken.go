@@ -4,11 +4,15 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
+	"github.com/bulkhead-engine/bulkhead/internal/sandbox/cgroup"
+	"golang.org/x/sys/unix"
 )
 
 // dead is the phase of a container whose record cannot be read, as Docker calls it: it is listed and can be removed, and is in nobody's way.
@@ -33,7 +37,7 @@ func (s *Service) broken(id string, err error) *Container {
 func (s *Service) removeBroken(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	if err := s.rt.Delete(ctx, id, true); err != nil { // its monitor sees the end, and ends
+	if err := s.end(ctx, id); err != nil { // its monitor sees the end, and ends
 		return err
 	}
 	lock, err := s.lock(ctx, id)
@@ -44,7 +48,7 @@ func (s *Service) removeBroken(ctx context.Context, id string) error {
 	if !s.settled(id) {
 		return errdef.Errorf(errdef.Conflict, "remove container %s: its monitor does not end", id[:12])
 	}
-	if err := s.rt.Delete(ctx, id, true); err != nil {
+	if err := s.end(ctx, id); err != nil {
 		return err
 	}
 	if err := s.erase(ctx, &Record{ID: id, Name: id[:12]}, false); err != nil {
@@ -62,4 +66,46 @@ func (s *Service) unreadable(c *Container, err error) {
 	if st, serr := s.rt.State(c.ID); c.Alive && serr == nil && st.PID > 0 {
 		c.State.Phase, c.State.PID, c.State.ExitCode = control.Running, st.PID, 0
 	}
+}
+
+// killChild ends the first process of a container that the runtime knows nothing of any more: the one that its monitor has named, if it is the monitor's child.
+func (s *Service) killChild(id string) {
+	c, err := s.get(id)
+	if err != nil || !c.Alive || c.State.PID <= 0 || c.State.Monitor <= 0 {
+		return
+	}
+	p, err := pidfd.Open(c.State.PID)
+	if err != nil {
+		return
+	}
+	defer p.Close()
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(c.State.PID) + "/status")
+	if err == nil && strings.Contains(string(status), "\nPPid:\t"+strconv.Itoa(c.State.Monitor)+"\n") {
+		_ = p.Signal(unix.SIGKILL)
+	}
+}
+
+// end ends what the runtime has of a container. If its record of it cannot be read, that is found where it is for all containers of this engine: below the default parent.
+func (s *Service) end(ctx context.Context, id string) error {
+	err := s.rt.Delete(ctx, id, true)
+	if err != nil && !errdef.Is(err, errdef.Internal) {
+		return err
+	}
+	layout, lerr := cgroup.Detect()
+	if lerr != nil {
+		return lerr
+	}
+	group, lerr := layout.Open(cgroupOf(id), id, cgroup.Options{})
+	if lerr == nil && group.Exists() { // the runtime did not know of it
+		if lerr = group.Delete(ctx); lerr != nil {
+			return lerr
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	if err := os.RemoveAll(filepath.Join(s.rt.Root, id)); err != nil {
+		return errdef.Errorf(errdef.Unavailable, "remove container: %w", err)
+	}
+	return nil
 }

@@ -98,8 +98,8 @@ func (s *Service) stop(ctx context.Context, c *Container, sig unix.Signal, patie
 		return s.gone(c.ID, err)
 	}
 	paused := s.paused(c)
-	if err := s.rt.Kill(ctx, c.ID, sig); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
-		return err
+	if err := s.rt.Kill(ctx, c.ID, sig); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) && !errdef.Is(err, errdef.Internal) {
+		return err // killHard sees to one whose record cannot be read
 	}
 	if paused { // else it would not see the signal
 		_ = s.rt.Resume(ctx, c.ID)
@@ -126,8 +126,10 @@ func (s *Service) killHard(ctx context.Context, id string) error {
 	end, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	for {
-		if err := s.rt.Kill(end, id, unix.SIGKILL); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) {
+		if err := s.rt.Kill(end, id, unix.SIGKILL); err != nil && !errdef.Is(err, errdef.Conflict) && !errdef.Is(err, errdef.NotFound) && !errdef.Is(err, errdef.Internal) {
 			return err
+		} else if err != nil { // it is not there yet, or its record cannot be read
+			s.killChild(id)
 		}
 		while, cancel := context.WithTimeout(end, 500*time.Millisecond)
 		_, err := s.exitOf(while, id)
@@ -244,7 +246,7 @@ func (s *Service) remove(ctx context.Context, name string, o option.Remove) (don
 	if err := s.healRemains(ctx, c.ID); err != nil {
 		return false, err
 	}
-	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
+	if err := s.end(ctx, c.ID); err != nil {
 		return false, err
 	}
 	return true, s.erase(ctx, &c.Record, o.Volumes)

@@ -34,7 +34,7 @@ func (s *Service) assemble(_ context.Context, r *Record, rootfs string, root *os
 func (s *Service) request(r *Record, rootfs string, root *os.File) (*assemble.Request, error) {
 	q := &assemble.Request{ID: r.ID, Config: r.Config, Host: r.Host, Points: s.placed(r.ID, s.points(r)), Rootfs: r.Rootfs}
 	q.Facts = assemble.Facts{
-		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: "/bulkhead/" + r.ID, Device: devices, Namespace: s.namespace,
+		Host: host(r), Kernel: release(), Rootfs: rootfs, Cgroup: cgroupOf(r.ID), Device: devices, Namespace: s.namespace,
 		Source: func(path string) bool { _, err := os.Lstat(path); return err == nil },
 		Files:  s.files(r), Init: initPath, Sharing: s.sharing(r),
 	}
@@ -159,3 +159,6 @@ func device(path string) (specs.LinuxDevice, bool) {
 	}
 	return d, kind != ""
 }
+
+// cgroupOf is the group of a container that was asked to be in no other.
+func cgroupOf(id string) string { return "/bulkhead/" + id }

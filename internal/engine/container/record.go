@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -69,6 +70,9 @@ func (s *Service) read(id string) (*Record, error) {
 	}
 	if err != nil {
 		return nil, errdef.Errorf(errdef.Unavailable, "container %s: %w", id, err)
+	}
+	if len(data) == 0 && control.Alive(s.runDir(id)) {
+		return nil, errdef.Errorf(errdef.Internal, "container %s: %s: is empty", id[:12], path)
 	}
 	if len(data) == 0 { // the machine has crashed: it was one that removes itself, which is not synced
 		if err := os.RemoveAll(s.dir(id)); err != nil {

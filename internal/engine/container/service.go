@@ -146,7 +146,7 @@ const killed = "the monitor was killed"
 func (s *Service) bury(c *Container) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
-	if err := s.rt.Delete(ctx, c.ID, true); err != nil {
+	if err := s.end(ctx, c.ID); err != nil {
 		return err
 	}
 	c.State.Phase, c.State.PID, c.State.ExitCode, c.State.Finished = control.Exited, 0, 137, time.Now().UTC()

@@ -99,7 +99,7 @@ func (s *Service) sweepRuns() error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), endTime)
-		err := s.rt.Delete(ctx, id, true)
+		err := s.end(ctx, id)
 		cancel()
 		if err != nil {
 			return err
