@@ -113,7 +113,7 @@ type Commit struct {
 // Put says how an archive is unpacked into a container.
 type Put struct {
 	NoOverwriteDirNonDir bool // no directory is replaced by something else, nor the other way round
-	CopyUIDGID           bool // keep the owners of the archive
+	CopyUIDGID           bool // what is made belongs to the user of the container, if it has one, and not to whom the archive says
 }
 
 // Tell passes a message of a long work on to who waits for it, as Docker's streams of JSON have it.
