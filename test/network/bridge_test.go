@@ -39,6 +39,18 @@ func (h *host) serve(container, port string) {
 	})
 }
 
+// answers waits until what serve serves is got from a container: between two answers nobody listens for a moment.
+func (h *host) answers(from, to, want string) {
+	h.t.Helper()
+	h.eventually(from+" asks "+to, func() error {
+		out, err := h.tryIn(from, "nc", "-w", "20", to, "8000")
+		if err == nil && out != want {
+			err = fmt.Errorf("%q, want %q", out, want)
+		}
+		return err
+	})
+}
+
 // eventually waits until something is so.
 func (h *host) eventually(what string, f func() error) {
 	h.t.Helper()
@@ -86,9 +98,7 @@ func TestBridge(t *testing.T) {
 	}
 	h.serve("one", "8000")
 	for _, to := range []string{"one", "10.66.0.77", "fd66::77"} {
-		if out, err := h.tryIn("two", "nc", "-w", "20", to, "8000"); err != nil || out != "one" {
-			t.Errorf("two to %s: %q, %v", to, out, err)
-		}
+		h.answers("two", to, "one")
 	}
 	if out, err := h.tryIn("two", "ip", "-o", "addr", "show", "up0"); err != nil || !strings.Contains(out, "10.66.0.2/24") || !strings.Contains(out, "fd66::2/64") {
 		t.Errorf("up0: %q, %v", out, err)
@@ -236,9 +246,7 @@ func TestKilledMonitor(t *testing.T) {
 	}
 	h.run("heir", "--network", "web", "--ip", "10.66.3.9")
 	h.serve("heir", "8000")
-	if out, err := h.tryIn("witness", "nc", "-w", "20", "10.66.3.9", "8000"); err != nil || out != "heir" {
-		t.Errorf("the heir of the address: %q, %v", out, err)
-	}
+	h.answers("witness", "10.66.3.9", "heir")
 	h.bh("rm", "-f", "victim", "witness", "heir")
 	h.empty()
 }

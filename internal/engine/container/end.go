@@ -27,7 +27,7 @@ func (s *Service) Kill(ctx context.Context, name, signal string) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.Get(name)
+	c, err := s.started(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,22 @@ func (s *Service) Kill(ctx context.Context, name, signal string) error {
 	}
 	s.event(&c.Record, events.ActionKill, "signal", strconv.Itoa(int(sig)))
 	return nil
+}
+
+// started is a container whose start, if one is under way, is over: its program may already have said something before its state says that it runs, and a signal that
+// somebody sends then is for it.
+func (s *Service) started(ctx context.Context, name string) (*Container, error) {
+	for end := time.Now().Add(startTime); ; {
+		c, err := s.Get(name)
+		if err != nil || !c.Alive || c.State.Phase != control.Created && c.State.Phase != control.Exited || time.Now().After(end) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return c, ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // stopping tells the monitor that the end is meant.

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/bulkhead-engine/bulkhead/internal/sandbox/plan"
@@ -27,9 +28,15 @@ func ExplainAhead(o *Options, ahead *Forecast) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	mapped, admin := mappedRoot(o.Spec), administers(o.Spec.Process)
+	if ahead.Root != "" && o.Spec.Root != nil {
+		facts.RootAt = rootAt(rootPath(o.Spec, o.Bundle), mapped, false)
+	}
 	for source, dir := range ahead.Sources {
-		if s := facts.Sources[filepath.Clean(source)]; s.Missing {
-			set(&facts.Sources, filepath.Clean(source), plan.Source{Dir: dir})
+		source = filepath.Clean(source)
+		if s := facts.Sources[source]; s.Missing {
+			closed := mapped != noUser && !reachable(source, mapped) && !restricted(existing(source), admin)
+			set(&facts.Sources, source, plan.Source{Dir: dir, HostOnly: closed})
 		}
 	}
 	facts.Cgroup = cgroupFacts(o.Group, o.Spec)
@@ -45,4 +52,15 @@ func ExplainAhead(o *Options, ahead *Forecast) (*plan.Plan, error) {
 		Spec: o.Spec, Bundle: o.Bundle, ID: o.ID, Facts: facts, Run: o.Run, NoPivot: o.NoPivot, NoKeyring: o.NoKeyring, PreserveFDs: o.PreserveFDs,
 		Hooks: needsBarrier(o.Spec), Filter: filter, Landlock: rules, PortGuard: guard,
 	})
+}
+
+// existing is the last part of a path that is there.
+func existing(path string) string {
+	for path != "/" {
+		if _, err := os.Lstat(path); err == nil {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	return path
 }

@@ -100,7 +100,10 @@ func factsOf(spec *specs.Spec, bundle string) (*plan.Facts, error) {
 		f.NprocHard = lim.Max
 	}
 	mapped := mappedRoot(spec)
-	f.RootAt = rootAt(spec, bundle, mapped)
+	if spec.Root != nil {
+		path := rootPath(spec, bundle)
+		f.RootAt = rootAt(path, mapped, restricted(path, administers(spec.Process)))
+	}
 	lookAtTargets(f, spec, bundle)
 	for i := range spec.Mounts {
 		m := &spec.Mounts[i]
@@ -259,14 +262,15 @@ func lookAt(source string, mapped int64, admin bool) plan.Source {
 	return s
 }
 
-// reachable reports whether a user who has no other right may pass all directories above a path.
+// reachable reports whether a user who has no other right may pass all directories above a path. Those that are not there yet will let everybody through.
 func reachable(path string, uid int64) bool {
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		var st unix.Stat_t
-		if unix.Stat(dir, &st) != nil {
+		err := unix.Stat(dir, &st)
+		if err != nil && err != unix.ENOENT {
 			return false
 		}
-		if st.Mode&1 == 0 && (int64(st.Uid) != uid || st.Mode&0o100 == 0) {
+		if err == nil && st.Mode&1 == 0 && (int64(st.Uid) != uid || st.Mode&0o100 == 0) {
 			return false
 		}
 		if dir == "/" || dir == "." {
@@ -285,12 +289,8 @@ func rootPath(spec *specs.Spec, bundle string) string {
 
 // rootAt is the last directory above the rootfs that the mapped root can reach, if it cannot reach the rootfs itself: the root is put over it, whatever it is, and
 // nobody sees that but the child, which moves on to the root at once. "" is the rootfs's own place.
-func rootAt(spec *specs.Spec, bundle string, mapped int64) string {
-	if mapped == noUser || spec.Root == nil {
-		return ""
-	}
-	path := rootPath(spec, bundle)
-	if reachable(path, mapped) || restricted(path, administers(spec.Process)) {
+func rootAt(path string, mapped int64, restricted bool) string {
+	if mapped == noUser || restricted || reachable(path, mapped) {
 		return ""
 	}
 	for path != "/" && !reachable(path, mapped) {
