@@ -407,6 +407,9 @@ func quotaDisk(t *testing.T, dir, at string) bool {
 	if err := os.Mkdir(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	for _, module := range []string{"loop", "xfs", "quota_v2"} { // what is built in, or loaded when it is wanted, needs none of it
+		_ = exec.Command("modprobe", "-q", module).Run()
+	}
 	for _, kind := range []struct{ mkfs, options, mount string }{{"mkfs.xfs", "-q", "pquota"}, {"mkfs.ext4", "-q -O quota,project", "prjquota"}} {
 		file := filepath.Join(dir, kind.mkfs+".img")
 		f, err := os.Create(file)

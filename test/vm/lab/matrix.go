@@ -48,6 +48,7 @@ var matrix = []row{
 	}},
 	{boot: boot{"stable", "none", "small"}, part: "peers", suites: []suite{
 		{pkg: conformance, run: judges, timeout: long},
+		{pkg: "./test/engine", run: "TestStorageOpt|TestFlags$", timeout: long}, // quotas of xfs, and limits of cgroup v2
 		{pkg: "./internal/network/firewall", run: "TestPublished$|TestPolicy|TestAddRemove|TestProbes", timeout: long},
 	}},
 	{boot: boot{"stable", "none", "systemd"}, suites: []suite{
