@@ -22,6 +22,7 @@ const (
 	searches  = 2                // for processes at once
 	mostOften = 20               // searches in one second: what a container is refused costs the host, not the container
 	mostNames = 4096             // addresses whose names are remembered
+	mostOpen  = 8192             // addresses of names that are open at once: a name server that the container works with must not fill the kernel's memory
 	reserve   = 60 * time.Second // that addresses are open beyond their time, so that not each answer has to change the rules
 )
 
@@ -103,7 +104,7 @@ func allows(p network.Policy, name string) bool {
 	return false
 }
 
-// Learn opens the addresses of a name, for a time.
+// Learn opens the addresses of a name, for a time. If there are too many that are open, it is an error, and the container does not get the answer.
 func (g *Guard) Learn(name string, addrs []netip.Addr, lasts time.Duration) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,13 +119,15 @@ func (g *Guard) Learn(name string, addrs []netip.Addr, lasts time.Duration) erro
 	if len(missing) == 0 || !Held(g.ends) {
 		return nil
 	}
+	if g.forget(now, len(missing)); len(g.learned)+len(missing) > mostOpen {
+		return errdef.Errorf(errdef.Unavailable, "egress: %s: %d addresses are open, which is the most that one container may have", name, len(g.learned))
+	}
 	if err := g.open(name, missing, lasts+reserve); err != nil {
 		return err
 	}
 	for _, addr := range missing {
 		g.learned[learned{name, addr}] = now.Add(lasts + reserve)
 	}
-	g.forget(now)
 	return nil
 }
 
@@ -151,12 +154,13 @@ func (g *Guard) remember(addr netip.Addr, name string) {
 	g.names[addr.Unmap()] = name
 }
 
-func (g *Guard) forget(now time.Time) {
-	if len(g.learned) < mostNames {
+// forget forgets what is closed by now, when there is no room for more.
+func (g *Guard) forget(now time.Time, more int) {
+	if len(g.learned)+more <= mostOpen {
 		return
 	}
 	for l, end := range g.learned {
-		if end.Before(now) || len(g.learned) > 2*mostNames {
+		if end.Before(now) {
 			delete(g.learned, l)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
 	"github.com/bulkhead-engine/bulkhead/internal/network/policy"
 	"github.com/bulkhead-engine/bulkhead/internal/network/refusal"
@@ -89,5 +91,32 @@ func TestRule(t *testing.T) {
 		if !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.dst, got, c.want)
 		}
+	}
+}
+
+// A name server that works with a container, by a pattern or by one name with ever other addresses, must not fill the kernel's memory.
+func TestMostOpen(t *testing.T) {
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}) }
+	g := New(nil)
+	a := attached(parsed(t, "*.example"), parsed(t, ""))
+	a.Endpoint.IPv4 = netip.Prefix{} // an end without an address has nothing opened, so that the kernel is not asked
+	g.Set([]network.Attached{a}, 0)
+	for i := range mostOpen {
+		if err := g.Learn("a.example", []netip.Addr{addr(i)}, time.Hour); err != nil {
+			t.Fatalf("address %d: %v", i, err)
+		}
+	}
+	if err := g.Learn("b.example", []netip.Addr{addr(mostOpen)}, time.Hour); !errdef.Is(err, errdef.Unavailable) {
+		t.Errorf("one more than may be open: %v", err)
+	}
+	if err := g.Learn("a.example", []netip.Addr{addr(7)}, time.Minute); err != nil {
+		t.Errorf("one that is open: %v", err)
+	}
+	for l := range g.learned {
+		g.learned[l] = time.Now().Add(-time.Second)
+		break
+	}
+	if err := g.Learn("b.example", []netip.Addr{addr(mostOpen)}, time.Hour); err != nil {
+		t.Errorf("after one has ended: %v", err)
 	}
 }
