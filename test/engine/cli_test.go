@@ -169,7 +169,6 @@ func TestRefusals(t *testing.T) {
 		args []string
 		code int
 	}{
-		"--publish":          {[]string{"run", "-p", "80:80", "busybox"}, 125},
 		"did you mean --rm?": {[]string{"run", "--rmm", "busybox"}, 125},
 		"no such image":      {[]string{"run", "--pull", "never", "absent"}, 125},
 		"no-such":            {[]string{"run", "--rm", "busybox", "no-such"}, 127},

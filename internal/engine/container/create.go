@@ -29,6 +29,9 @@ func sortByTime(list []*Container) {
 // Create makes a container of an image that is here. All that can be refused of a request is refused now, and nothing is left of what was.
 func (s *Service) Create(ctx context.Context, o option.Create) (api.CreateResponse, error) {
 	var none api.CreateResponse
+	if err := s.writable(); err != nil {
+		return none, err
+	}
 	img, err := s.wanted(&o)
 	if errdef.Is(err, errdef.NotFound) && !strings.HasPrefix(err.Error(), "platform: ") {
 		return none, errdef.WithHint(errdef.Errorf(errdef.NotFound, "no such image: %s", withTag(o.Config.Image)), errdef.Hint(err))
@@ -124,7 +127,7 @@ func (s *Service) create(ctx context.Context, o *option.Create, img *image.Image
 		return nil, err
 	}
 	if err := s.take("names", r.Name, r.ID); err != nil {
-		return nil, errdef.WithHint(err, "remove or rename that container, or choose another name")
+		return nil, inTheWay(err)
 	}
 	if err := s.make(ctx, r, o.Secrets); err != nil {
 		_ = os.RemoveAll(s.secretsOf(r.ID))

@@ -216,6 +216,9 @@ func (s *Service) waitFor(ctx context.Context, id string) (*control.Reply, error
 // Remove removes a container, its writable layer and its log; with Volumes those without a name, too, which go with a container that removes itself in any case. What was begun
 // is brought to its end when the client goes.
 func (s *Service) Remove(ctx context.Context, name string, o option.Remove) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
 	ctx = context.WithoutCancel(ctx)
 	for range 4 { // somebody may start it again, or be about to
 		done, err := s.remove(ctx, name, o)

@@ -21,6 +21,9 @@ func (s *Service) Rename(ctx context.Context, name, to string) error {
 	if !validName(to) {
 		return errdef.Errorf(errdef.Invalid, "name %.140q: invalid container name, only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", to)
 	}
+	if err := s.writable(); err != nil {
+		return err
+	}
 	lock, err := s.lock(ctx, id)
 	if err != nil {
 		return err
@@ -35,7 +38,7 @@ func (s *Service) Rename(ctx context.Context, name, to string) error {
 		return errdef.Errorf(errdef.Invalid, "rename %s: it has this name already", to)
 	}
 	if err := s.take("names", to, id); err != nil {
-		return errdef.WithHint(err, "remove or rename that container, or choose another name")
+		return inTheWay(err)
 	}
 	r := c.Record
 	r.Name = to
@@ -48,5 +51,13 @@ func (s *Service) Rename(ctx context.Context, name, to string) error {
 	}
 	s.drop("names", old, id)
 	s.event(&r, events.ActionRename, "oldName", "/"+old)
+	return err
+}
+
+// inTheWay says what can be done about a name that another container has.
+func inTheWay(err error) error {
+	if errdef.Is(err, errdef.Exists) {
+		return errdef.WithHint(err, "remove or rename that container, or choose another name")
+	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/runtime"
 	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // lockTime bounds the wait for somebody who makes a claim.
@@ -173,4 +174,14 @@ func (s *Service) LogPath(id string) string { return filepath.Join(s.dir(id), "l
 func (s *Service) exists(id string) bool {
 	_, err := os.Lstat(s.dir(id))
 	return err == nil
+}
+
+// writable refuses what changes something on a disk that is mounted read-only, before the first of many steps says so in its own words.
+func (s *Service) writable() error {
+	dir := filepath.Join(s.o.Root, "containers")
+	if unix.Access(dir, unix.W_OK) != unix.EROFS {
+		return nil
+	}
+	err := errdef.Errorf(errdef.Unavailable, "%s: %w", dir, unix.EROFS)
+	return errdef.WithHint(err, "mount it writable, or name another directory with --root; ps, inspect, logs, exec and stop work all the same")
 }

@@ -88,6 +88,9 @@ func (s *Service) keep(ctx context.Context, c *Container) error {
 
 // start hands clients, each one end of a socket pair with a request in it, to the monitor. They stay the caller's.
 func (s *Service) start(ctx context.Context, id string, clients []*os.File) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
 	lock, err := s.lock(ctx, id)
 	if err != nil {
 		return err

@@ -18,6 +18,9 @@ func (s *Service) Update(ctx context.Context, name string, u api.UpdateConfig) (
 	if err != nil {
 		return api.UpdateResponse{}, err
 	}
+	if err := s.writable(); err != nil {
+		return api.UpdateResponse{}, err
+	}
 	lock, err := s.lock(ctx, id)
 	if err != nil {
 		return api.UpdateResponse{}, err
