@@ -20,7 +20,7 @@ import (
 func whyCommand(p *program) *cobra.Command {
 	var text string
 	c := &cobra.Command{
-		Use: "why [OPTIONS] CONTAINER", Short: "Show what was refused to a container: where it wanted to connect to, which process, and which rule refused it",
+		Use: "why [OPTIONS] CONTAINER", Short: "Show what networks denied a container: where it wanted to connect to, which process, and which rule said no",
 		ValidArgsFunction: p.completeContainers(nil), Args: count(1, 1),
 		Long: "Show what networks have refused to a container since it was started, the oldest first: packets that the rules did not let through, and names that its resolver did not answer.\n\n" +
 			"NAME is the name that was last resolved to the address. The process is the one that has the socket, if it still has it when it is looked for. Equal refusals within a minute are one line.",
