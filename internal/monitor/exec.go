@@ -175,7 +175,7 @@ func (p *program) open() error {
 	return nil
 }
 
-// process is the container's own with what was asked for. Who is not root has no capabilities in effect, as execve(2) has it.
+// process is the container's own with what was asked for. Root has the capabilities that the container was given, and who is not has none in effect, as execve(2) has it.
 func (p *program) process(own *specs.Process, _ int) (*specs.Process, error) {
 	e := p.e
 	own.Args, own.Terminal = e.Args, e.TTY
@@ -187,8 +187,12 @@ func (p *program) process(own *specs.Process, _ int) (*specs.Process, error) {
 	}
 	if u := e.User; u != nil {
 		own.User = specs.User{UID: u.UID, GID: u.GID, AdditionalGids: u.More, Umask: own.User.Umask}
-		if c := own.Capabilities; c != nil && u.UID != 0 {
-			own.Capabilities = &specs.LinuxCapabilities{Bounding: c.Bounding, Inheritable: []string{}, Ambient: []string{}, Effective: []string{}, Permitted: []string{}}
+		if c := own.Capabilities; c != nil {
+			has := []string{}
+			if u.UID == 0 { // whoever the container's user is
+				has = c.Bounding
+			}
+			own.Capabilities = &specs.LinuxCapabilities{Bounding: c.Bounding, Inheritable: []string{}, Ambient: []string{}, Effective: has, Permitted: has}
 		}
 	}
 	if e.FindHome {
