@@ -28,6 +28,7 @@ func (m *monitor) newNetworks() *networks {
 	if m.o.Network == nil {
 		return nil
 	}
+	attachment.For(m.o.Network.Dir)
 	return &networks{m: m, set: attachment.New(m.o.Network)}
 }
 
@@ -153,5 +154,6 @@ func (n *networks) event(action events.Action, of *network.Network) {
 func Heal(dir string) error {
 	ctx, cancel := networkContext()
 	defer cancel()
+	attachment.For(network.Dir(dir))
 	return attachment.Heal(ctx, network.Dir(dir), "")
 }

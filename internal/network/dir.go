@@ -41,6 +41,9 @@ func (d Dir) Lock(ctx context.Context) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
+// Flock takes an exclusive lock of a file for what networks of several engines have in common.
+func Flock(ctx context.Context, fd int) error { return atomicfile.Flock(ctx, fd, atomicfile.Exclusive) }
+
 // Of is where the files of one network are.
 func (d Dir) Of(network string) string { return filepath.Join(string(d), network) }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
+	"github.com/bulkhead-engine/bulkhead/internal/network/firewall"
 	"github.com/bulkhead-engine/bulkhead/internal/network/link"
 	"github.com/bulkhead-engine/bulkhead/internal/network/resolver"
 	"golang.org/x/sys/unix"
@@ -43,6 +44,9 @@ type end struct {
 func (d *end) attached() network.Attached {
 	return network.Attached{Network: &d.Network, Endpoint: d.e}
 }
+
+// For says for which engine this process works, by its directory of networks, before anything else is done: what it has in the kernel bears its name.
+func For(dir network.Dir) { firewall.For(dir) }
 
 // New makes a set. Nothing is done yet.
 func New(o *network.Orders) *Set {

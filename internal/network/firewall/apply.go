@@ -19,6 +19,13 @@ func Add(a network.Attached) error {
 	if err != nil {
 		return err
 	}
+	if want.published() {
+		unlock, err := lockPair()
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	fresh, err := readyLoop(want, have)
 	if err != nil {
 		return err
@@ -140,8 +147,13 @@ func Remove(a network.Attached, last bool) error {
 	return forgetFlows(a)
 }
 
-// removeAll deletes the tables that are there, and the pair.
+// removeAll deletes the tables that are there, and the pair, if no other engine has tables.
 func removeAll() error {
+	unlock, err := lockPair()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	have, err := present()
 	if err != nil {
 		return err
@@ -156,6 +168,10 @@ func removeAll() error {
 		}
 	}
 	if err := b.commit(); err != nil {
+		return err
+	}
+	list, err := listTables()
+	if err != nil || strangers(list) {
 		return err
 	}
 	return removeLoop()
@@ -239,6 +255,11 @@ func Restore(all []network.Attached) error {
 		return err
 	}
 	if want.published() {
+		unlock, err := lockPair()
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		if _, err := makeLoop(); err != nil {
 			return err
 		}
@@ -264,13 +285,9 @@ func Restore(all []network.Attached) error {
 
 // present says of which families there is a table of ours.
 func present() (map[nftables.TableFamily]bool, error) {
-	c, err := open()
+	list, err := listTables()
 	if err != nil {
 		return nil, err
-	}
-	list, err := c.ListTables()
-	if err != nil {
-		return nil, explain(errdef.Errorf(kindOf(err), "nftables: list tables: %w", err))
 	}
 	out := map[nftables.TableFamily]bool{}
 	for _, t := range list {
@@ -279,6 +296,18 @@ func present() (map[nftables.TableFamily]bool, error) {
 		}
 	}
 	return out, nil
+}
+
+func listTables() ([]*nftables.Table, error) {
+	c, err := open()
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.ListTables()
+	if err != nil {
+		return nil, explain(errdef.Errorf(kindOf(err), "nftables: list tables: %w", err))
+	}
+	return list, nil
 }
 
 // Text is what Restore would put in place, as nft lists it.

@@ -8,8 +8,8 @@
 //
 // # Tables
 //
-// All tables are called bulkhead. Base chains and rules are always the same; a container is a few elements of their sets and maps, and one chain of its own, which says its name, counts
-// what was refused to it, and has it logged. So a start is one small batch, whatever else runs, and the kernel takes a batch as a whole or not at all. The text of the tables is compiled
+// All tables are called bulkhead; those of an engine with an unusual run directory have digits after that (For). Base chains and rules are always the same; a container is a few elements of
+// their sets and maps, and one chain of its own, which says its name, counts what was refused to it, and has it logged. So a start is one small batch, whatever else runs, and the kernel takes a batch as a whole or not at all. The text of the tables is compiled
 // purely (Text), and is what `nft list ruleset` shows.
 //
 //	table inet bulkhead     what is routed: sources, segments, the host's own services, closed addresses, egress policies, translation

@@ -59,7 +59,7 @@ func (p probe) try() error {
 	if err != nil {
 		return err
 	}
-	t := b.conn.AddTable(&nftables.Table{Name: tableName + "-probe", Family: p.table})
+	t := b.conn.AddTable(&nftables.Table{Name: tableName + probeSuffix, Family: p.table})
 	if p.hook != "" {
 		c := base("probe", p.hook, 0)
 		if p.nat {

@@ -19,8 +19,10 @@ type table struct {
 	chains []*chain
 }
 
-// tableName is that of all of ours, one for each family.
-const tableName = "bulkhead"
+// plainName is that of all tables of ours, one for each family, of the engine that has the usual run directory.
+const plainName = "bulkhead"
+
+var tableName = plainName
 
 var familyNames = map[nftables.TableFamily]string{
 	nftables.TableFamilyINet: "inet", nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyBridge: "bridge",
