@@ -155,6 +155,9 @@ func (b *build) blkio(r *specs.LinuxResources) error {
 		io.Weight = &n
 	}
 	for _, d := range h.BlkioWeightDevice {
+		if d == nil {
+			return errdef.Errorf(errdef.Invalid, "blkio-weight-device: null is no device")
+		}
 		node, err := b.block("blkio-weight-device", d.Path)
 		if err != nil {
 			return err
@@ -175,6 +178,9 @@ func (b *build) blkio(r *specs.LinuxResources) error {
 		{"device-write-iops", h.BlkioDeviceWriteIOps, &io.ThrottleWriteIOPSDevice},
 	} {
 		for _, d := range t.from {
+			if d == nil {
+				return errdef.Errorf(errdef.Invalid, "%s: null is no device", t.flag)
+			}
 			node, err := b.block(t.flag, d.Path)
 			if err != nil {
 				return err

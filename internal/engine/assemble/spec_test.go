@@ -247,6 +247,12 @@ func TestRefused(t *testing.T) {
 		"memory-swap":  func(_ *container.Config, h *container.HostConfig) { h.Memory, h.MemorySwap = 1<<30, 1<<20 },
 		"cpus":         func(_ *container.Config, h *container.HostConfig) { h.NanoCPUs = 3e9 },
 		"blkio-weight": func(_ *container.Config, h *container.HostConfig) { h.BlkioWeight = 5 },
+		"blkio-weight-device: null": func(_ *container.Config, h *container.HostConfig) {
+			h.BlkioWeightDevice = []*blkiodev.WeightDevice{nil}
+		},
+		"device-read-bps: null": func(_ *container.Config, h *container.HostConfig) {
+			h.BlkioDeviceReadBps = []*blkiodev.ThrottleDevice{nil}
+		},
 		"device /dev/absent": func(_ *container.Config, h *container.HostConfig) {
 			h.Devices = []container.DeviceMapping{{PathOnHost: "/dev/absent"}}
 		},

@@ -100,6 +100,7 @@ func (b *builder) attachRoot(path string, propagation uint64) {
 		b.add(op.Propagation("/", first).Because("mounts made here do not reach the host"))
 	}
 	if at := b.in.Facts.RootAt; at != "" {
+		b.openSources()
 		first := uint64(unix.MS_PRIVATE) // pivot_root takes no shared root; what the specification says comes at the end
 		if propagation&unix.MS_SLAVE != 0 {
 			first = unix.MS_SLAVE

@@ -244,6 +244,9 @@ func (b *builder) bind(i int, m *specs.Mount, dest string, o *rootfs.Options) er
 // bindTree gives a detached copy of the mount at source: made by the child, or by the parent where the child's user namespace has no
 // right to it or it is to be shown through a mapping.
 func (b *builder) bindTree(i int, m *specs.Mount, source string, o *rootfs.Options) (op.Arg, error) {
+	if tree, open := b.sources[i]; open {
+		return tree, nil
+	}
 	want := FileWant{Name: "tree." + itoa(i), Kind: Tree, Path: source, Recursive: o.BindRec, NoFollow: o.SrcNoFollow}
 	if o.IDMap || len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 		want.Kind, want.MapRec, want.UIDs, want.GIDs = TreeIDMap, o.IDMapRec, m.UIDMappings, m.GIDMappings
@@ -268,4 +271,24 @@ func (b *builder) bindTree(i int, m *specs.Mount, source string, o *rootfs.Optio
 	s := b.slot("m")
 	b.add(op.OpenTree(op.AtCwd, source, flags).To(s).Because("bind mount of " + source))
 	return op.At(s), nil
+}
+
+// openSources opens the sources of all bind mounts, while paths still lead where the host has them: below the place that the root is about to be put over, the image
+// would be found instead, and a symbolic link of the image's leads anywhere. What cannot be opened is told when it is its turn.
+func (b *builder) openSources() {
+	b.sources = map[int]op.Arg{}
+	for i := range b.spec.Mounts {
+		m := &b.spec.Mounts[i]
+		o, err := rootfs.ParseOptions(m.Type, m.Options)
+		if err != nil || !o.Bind || o.Remount || m.Source == "" {
+			continue
+		}
+		source := b.host(m.Source)
+		if b.in.Facts.Sources[source].Missing {
+			continue
+		}
+		if tree, err := b.bindTree(i, m, source, &o); err == nil {
+			b.sources[i] = tree
+		}
+	}
 }

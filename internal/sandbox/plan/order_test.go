@@ -133,3 +133,38 @@ func TestInsideRootless(t *testing.T) {
 		t.Errorf("then %s", second)
 	}
 }
+
+// A rootfs behind closed directories is put over one of them. Whoever looks for the source of a mount below that by its path finds the image, whose symbolic links lead to
+// anything that the host has: all sources are open by then.
+func TestSourcesAreOpenedBeforeTheRootLiesOverThem(t *testing.T) {
+	p := compiled(t, func(s *specs.Spec) {
+		mapped(s)
+		s.Mounts = append(s.Mounts,
+			specs.Mount{Destination: "/data", Type: "bind", Source: "/srv/data", Options: []string{"rbind"}},
+			specs.Mount{Destination: "/etc/hosts", Type: "bind", Source: "/etc/hosts", Options: []string{"bind"}},
+			specs.Mount{Destination: "/secret", Type: "bind", Source: "/root/secret", Options: []string{"bind"}})
+	}, func(in *plan.Input) { in.Facts = closed() })
+	over := slices.IndexFunc(p.Ops, func(o op.Op) bool { return o.Call == "move_mount" && o.Why == "the root is a mount of its own" })
+	opened := map[string]int{}
+	for i, o := range p.Ops {
+		if o.Call == "open_tree" && o.Args[1].Str != "" {
+			opened[o.Args[1].Str] = i
+		}
+	}
+	for _, source := range []string{"/srv/data", "/etc/hosts"} {
+		if at, found := opened[source]; !found || over < 0 || at > over {
+			t.Errorf("%s is opened by step %d, and the root put over /srv by step %d", source, at+1, over+1)
+		}
+	}
+	moves := 0
+	for _, o := range p.Ops {
+		for _, dest := range []string{"/srv/data on /data", "/etc/hosts on /etc/hosts", "/root/secret on /secret"} {
+			if o.Call == "move_mount" && o.Why == dest {
+				moves++
+			}
+		}
+	}
+	if moves != 3 {
+		t.Errorf("%d of 3 sources are mounted", moves)
+	}
+}

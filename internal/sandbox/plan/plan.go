@@ -164,6 +164,7 @@ type builder struct {
 	stdio    bool // exec: the standard streams come by descriptor
 	forkLate bool // exec: the fork into the pid namespace is the last step but a few
 	files    map[string]bool
+	sources  map[int]op.Arg // sources of bind mounts that are opened already, by the mount's number
 }
 
 func (b *builder) add(ops ...op.Op) { b.p.Ops = append(b.p.Ops, ops...) }
