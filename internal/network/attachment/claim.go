@@ -56,6 +56,9 @@ func (s *Set) claim(ctx context.Context, list []*end) (err error) {
 		if err := link.Bridge(s.o.Dir, &d.Network); err != nil {
 			return err
 		}
+		if err := firewall.Forget(d.attached()); err != nil { // of somebody who was killed, and has had the address
+			return err
+		}
 		if err := firewall.Add(d.attached()); err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func forgetEnd(dir network.Dir, a network.Attached) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(firewall.Remove(a, !any), removeUnused(dir, a.Network))
+	return errors.Join(firewall.Remove(a, !any), firewall.Forget(a), removeUnused(dir, a.Network))
 }
 
 // removeUnused removes the bridge of a network that has no ends. The caller has the lock.

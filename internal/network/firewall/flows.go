@@ -25,6 +25,9 @@ const (
 	ctIPv6Dst   = 4
 	ctProtoNum  = 1
 	ctProtoDst  = 3
+	ctFilter    = 25
+	ctFilterOf  = 1 // which parts of the tuple that began the flow are looked at
+	ctFilterSrc = 1 // its sender
 )
 
 // A flow is a connection that the kernel tracks.
@@ -77,6 +80,49 @@ func forgetFlows(a network.Attached) error {
 		}
 	}
 	return nil
+}
+
+// Forget has the kernel forget all flows that an end has begun, or that somebody who had its addresses before has: what belongs to a flow that was allowed once is not judged again, so the
+// next who has the address would reach what its own policy does not let it. The end must not have a device, or none yet.
+func Forget(a network.Attached) error {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return errdef.Errorf(errdef.Unavailable, "connections: %w", err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(kernelTime))
+	for _, addr := range a.Endpoint.Addresses() {
+		fam := byte(unix.AF_INET)
+		if addr.Is6() {
+			fam = unix.AF_INET6
+		}
+		ask := ctMessage(ctGet, netlink.Dump, fam, nil)
+		if addr.Is4() { // by IPv6 kernels tell, asked like that, all but those: 6.18 too
+			ask.Data = append(ask.Data, attribute(ctTupleOrig|unix.NLA_F_NESTED, attribute(ctTupleIP|unix.NLA_F_NESTED, attribute(ctIPv4Src, addr.AsSlice())))...)
+			ask.Data = append(ask.Data, attribute(ctFilter|unix.NLA_F_NESTED, attribute(ctFilterOf, binary.NativeEndian.AppendUint32(nil, ctFilterSrc)))...)
+		}
+		replies, err := c.Execute(ask) // a kernel before 5.8 knows no filter, and tells all
+		if err != nil {
+			return errdef.WithHint(errdef.Errorf(kindOf(err), "list connections of %s: %w", addr, err), "the kernel has to have CONFIG_NF_CT_NETLINK (modprobe nf_conntrack_netlink)")
+		}
+		for _, m := range replies {
+			f, ok := parseFlow(m.Data)
+			if !ok || f.orig.src != addr {
+				continue
+			}
+			if _, err := c.Execute(ctMessage(ctDelete, netlink.Acknowledge, fam, f.rawOrig)); err != nil && kindOf(err) != errdef.NotFound {
+				return errdef.Errorf(kindOf(err), "forget a connection of %s: %w", addr, err)
+			}
+		}
+	}
+	return nil
+}
+
+// attribute is one of a message to the kernel.
+func attribute(kind uint16, value []byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	return append(b, padded(value)...)
 }
 
 func ctMessage(kind uint16, flags netlink.HeaderFlags, fam byte, orig []byte) netlink.Message {

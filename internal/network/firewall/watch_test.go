@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -150,5 +151,61 @@ func TestFlows(t *testing.T) {
 	})
 	if n := flows(); n > 0 {
 		t.Errorf("%d flows are left", n)
+	}
+}
+
+// What somebody was let do by an address that he had is forgotten with him: flows are judged once.
+func TestForget(t *testing.T) {
+	w := newWorld(t)
+	d := defaultNet()
+	gone, stays := end(d, "1", "gone", "2"), end(d, "2", "stays", "3")
+	a, b := w.attach(d, gone, false), w.attach(d, stays, false)
+	w.lan.Serve("lan", "udp", ":80")
+	w.lan.Serve("lan", "tcp", ":80")
+	for _, c := range []*space{a, b} {
+		for _, protocol := range []string{"udp", "tcp"} {
+			c.reaches(protocol, "192.0.2.2:80", "lan 192.0.2.1")
+			c.reaches(protocol, "[2001:db8::2]:80", "lan 2001:db8::1")
+		}
+	}
+	flows := func() map[netip.Addr]int {
+		out := map[netip.Addr]int{}
+		w.host.Do(func() {
+			c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+				list, err := c.Execute(ctMessage(ctGet, netlink.Dump, family, nil))
+				if err != nil {
+					t.Error(err)
+				}
+				for _, m := range list {
+					if f, ok := parseFlow(m.Data); ok {
+						out[f.orig.src]++
+					}
+				}
+			}
+		})
+		return out
+	}
+	before := flows()
+	w.host.Do(func() {
+		if err := Forget(network.Attached{Network: d, Endpoint: gone}); err != nil {
+			t.Error(err)
+		}
+	})
+	after := flows()
+	for _, addr := range gone.Addresses() {
+		if before[addr] < 2 || after[addr] > 0 {
+			t.Errorf("%s: %d flows, and after it is gone %d", addr, before[addr], after[addr])
+		}
+	}
+	for _, addr := range stays.Addresses() {
+		if after[addr] < 2 {
+			t.Errorf("%s, which stays: %d flows, then %d", addr, before[addr], after[addr])
+		}
 	}
 }
