@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +30,8 @@ type murder struct {
 	steps  int
 	at     string // what it was killed at, "": it was not
 	atRest bool
+	last   time.Time // when it has made a step
+	hung   atomic.Bool
 }
 
 // A deed is how a murder went.
@@ -37,11 +40,13 @@ type deed struct {
 	at    string // the system call at which the victim was killed; "": it has made fewer
 	steps int
 	last  bool // it was killed when it had nothing more to do, or ended by itself
+	hung  bool // the command did not end
+	stays bool // its container does not remove itself
 }
 
 const (
-	murderTime = 60 * time.Second // for a command that hangs
-	rest       = time.Second      // without a stop: the monitor of a container that runs has nothing more to do
+	murderTime = 45 * time.Second // for a command that hangs
+	rest       = time.Second      // without a step: the monitor of a container that runs has nothing more to do
 )
 
 // commit carries it out. Tracing is a matter of one thread, which is thrown away.
@@ -91,16 +96,15 @@ func (m *murder) trace(out, problems *bytes.Buffer) (deed, error) {
 		}
 		b.Write(data)
 	}
-	return deed{result: result{code: code}, at: m.at, steps: m.steps, last: m.at == "" || m.atRest}, err
+	return deed{result: result{code: code}, at: m.at, steps: m.steps, last: m.at == "" || m.atRest, hung: m.hung.Load()}, err
 }
 
 // watch goes from stop to stop until the command has ended, and the victim, if it was to be killed.
 func (m *murder) watch(command int) (code int, err error) {
-	timer := time.AfterFunc(murderTime, func() { _ = syscall.Kill(command, syscall.SIGKILL) })
+	timer := time.AfterFunc(murderTime, func() { m.hung.Store(true); _ = syscall.Kill(command, syscall.SIGKILL) })
 	defer timer.Stop()
 	code = -1
 	ended := false
-	last := time.Now()
 	for {
 		var st syscall.WaitStatus
 		how := unix.WALL | unix.WNOTHREAD
@@ -110,7 +114,7 @@ func (m *murder) watch(command int) (code int, err error) {
 		pid, err := syscall.Wait4(-1, &st, how, nil)
 		switch {
 		case pid == 0 && err == nil:
-			if time.Since(last) > rest && m.victim > 0 && !m.atRest {
+			if time.Since(m.last) > rest && m.victim > 0 && !m.atRest {
 				m.atRest = true
 				if m.at == "" {
 					m.at = "rest"
@@ -126,10 +130,10 @@ func (m *murder) watch(command int) (code int, err error) {
 		case err != nil:
 			return code, fmt.Errorf("wait: %w", err)
 		}
-		last = time.Now()
 		if st.Exited() || st.Signaled() {
 			delete(m.leader, pid)
 			if pid == command {
+				m.last = time.Now()
 				if code, ended = st.ExitStatus(), true; st.Signaled() {
 					code = 128 + int(st.Signal())
 				}
@@ -157,6 +161,7 @@ func (m *murder) stopped(pid int, st syscall.WaitStatus, command int) error {
 		m.inside[pid] = !m.inside[pid]
 		if m.inside[pid] && m.leader[pid] == m.victim && m.at == "" {
 			if what := deedOf(pid); what != "" {
+				m.last = time.Now()
 				if m.steps++; m.steps == m.n {
 					m.at = what
 					return syscall.Kill(m.victim, syscall.SIGKILL)
