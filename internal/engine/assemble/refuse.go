@@ -32,6 +32,13 @@ func refuse(r *Request) error {
 			return errdef.Errorf(errdef.Unsupported, "%s: %s", f.flag, f.why)
 		}
 	}
+	for flag, list := range map[string][]string{"add-host": h.ExtraHosts, "dns-search": h.DNSSearch, "dns-option": h.DNSOptions} {
+		for _, text := range list {
+			if strings.ContainsAny(text, "\r\n\x00") {
+				return errdef.Errorf(errdef.Invalid, "%s %.128q: holds a line break, and would be more than one line of the container's file", flag, text)
+			}
+		}
+	}
 	_, _, err := StorageLimits(h.StorageOpt)
 	return err
 }

@@ -247,6 +247,13 @@ func TestRefused(t *testing.T) {
 		"memory-swap":  func(_ *container.Config, h *container.HostConfig) { h.Memory, h.MemorySwap = 1<<30, 1<<20 },
 		"cpus":         func(_ *container.Config, h *container.HostConfig) { h.NanoCPUs = 3e9 },
 		"blkio-weight": func(_ *container.Config, h *container.HostConfig) { h.BlkioWeight = 5 },
+		"add-host": func(_ *container.Config, h *container.HostConfig) {
+			h.ExtraHosts = []string{"foo\n192.0.2.1 bar:192.0.2.2"}
+		},
+		"dns-search": func(_ *container.Config, h *container.HostConfig) { h.DNSSearch = []string{"a\nnameserver 192.0.2.1"} },
+		"dns-option": func(_ *container.Config, h *container.HostConfig) {
+			h.DNSOptions = []string{"ndots:1\nnameserver 192.0.2.1"}
+		},
 		"blkio-weight-device: null": func(_ *container.Config, h *container.HostConfig) {
 			h.BlkioWeightDevice = []*blkiodev.WeightDevice{nil}
 		},

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -93,7 +94,7 @@ func openLogFiles(path string) ([]*logSource, error) {
 }
 
 func openSource(name string) (*logSource, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if os.IsNotExist(err) {
 		return nil, errdef.Errorf(errdef.NotFound, "log: %w", err)
 	}
@@ -101,7 +102,10 @@ func openSource(name string) (*logSource, error) {
 		return nil, errdef.Errorf(errdef.Unavailable, "log: %w", err)
 	}
 	s := &logSource{f: f}
-	if s.info, err = f.Stat(); err == nil {
+	if s.info, err = f.Stat(); err == nil && !s.info.Mode().IsRegular() {
+		err = errdef.Errorf(errdef.Invalid, "is no file")
+	}
+	if err == nil {
 		err = s.rewind(0)
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/engine/assemble"
 	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/pidfd"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/go-digest"
@@ -190,13 +191,18 @@ func (s *Service) take(kind, name, id string) error {
 	return err
 }
 
-// making reports whether a process that made a claim may still be making its container.
+// making reports whether a process that made a claim may still be making its container. One that has ended, and that nobody has asked how, makes nothing.
 func making(pid string) bool {
-	if _, err := strconv.Atoi(pid); err != nil {
+	n, err := strconv.Atoi(pid)
+	if err != nil || n <= 0 {
 		return false
 	}
-	_, err := os.Stat("/proc/" + pid)
-	return err == nil
+	p, err := pidfd.Open(n)
+	if err != nil {
+		return !errdef.Is(err, errdef.NotFound)
+	}
+	defer p.Close()
+	return p.Alive()
 }
 
 // drop gives a claim back.

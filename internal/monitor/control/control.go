@@ -248,7 +248,7 @@ func overwrite(path string, data []byte, sync bool) error {
 
 // Alive reports whether a monitor holds the lock of a run directory.
 func Alive(run string) bool {
-	fd, err := unix.Open(filepath.Join(run, LockFile), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Join(run, LockFile), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}

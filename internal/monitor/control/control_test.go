@@ -43,3 +43,21 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestAliveFIFO: what lies in the place of a lock and is no file is nobody's, and not waited for.
+func TestAliveFIFO(t *testing.T) {
+	run := t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(run, LockFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool, 1)
+	go func() { done <- Alive(run) }()
+	select {
+	case alive := <-done:
+		if alive {
+			t.Error("a monitor is said to live that there never was")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("a FIFO is waited for")
+	}
+}
