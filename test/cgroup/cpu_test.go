@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,11 @@ func TestQuota(t *testing.T) {
 		within := func(quota int64) {
 			t.Helper()
 			c := b.overPeriods(15)
-			if most := (c.periods+2)*quota + 100_000; c.used > most || c.used < c.periods*quota/2 {
+			most := (c.periods+2)*quota + 100_000
+			if os.Getenv("BULKHEAD_TEST_VM") == "1" { // on a busy host
+				most *= 2
+			}
+			if c.used > most || c.used < c.periods*quota/2 {
 				t.Errorf("quota %d µs: used %d µs in %d periods, at most %d are allowed", quota, c.used, c.periods, most)
 			}
 			if c.throttled*2 < c.periods {

@@ -172,7 +172,8 @@ func TestLife(t *testing.T) {
 		{"from the host to its second address", l.ns, ns1, "10.8.0.2"},
 		{"from the host", l.ns, ns1, "10.9.0.2"},
 		{"from the host by IPv6", l.ns, ns1, "fd00:9::2"},
-		{"to each other", ns2, ns1, "10.9.0.2"}, {"to each other by IPv6", ns1, ns2, "fd00:9::3"},
+		{"to each other", ns2, ns1, "10.9.0.2"},
+		{"to each other by IPv6", ns1, ns2, "fd00:9::3"},
 	} {
 		if err := reach(c.from, c.to, c.addr); err != nil {
 			t.Errorf("%s: %v", c.what, err)
@@ -297,6 +298,47 @@ func TestRefused(t *testing.T) {
 		l.host(func() error { return s.Close(ctx) })
 		l.clean()
 	}
+}
+
+// TestTaken: a hardware address of a neighbour, and a subnet in which the host has come to have an address, are refused.
+func TestTaken(t *testing.T) {
+	l := newLab(t)
+	ctx := context.Background()
+	l.monitor(id('1'))
+	l.monitor(id('2'))
+	one, other := l.set(id('1'), web()), l.set(id('2'), web())
+	other.ends[0].Wish.MAC = "02:42:0a:09:00:02"
+	up := func(s *Set) error {
+		ns := newNS(t)
+		return l.do(func() error { return s.Up(ctx, ns) })
+	}
+	address := func(bits int) {
+		l.host(func() error {
+			h, err := netlink.Open()
+			if err != nil {
+				return err
+			}
+			defer h.Close()
+			lo, err := h.Link("lo")
+			if err != nil {
+				return err
+			}
+			return h.AddAddress(lo.Index, netlink.Prefix{IP: []byte{10, 9, 0, 200}, Bits: bits})
+		})
+	}
+	must(t, up(one))
+	if err := up(other); !errdef.Is(err, errdef.Conflict) {
+		t.Errorf("a hardware address of a neighbour: %v", err)
+	}
+	l.host(func() error { return other.Close(ctx) })
+	l.host(func() error { return one.Close(ctx) })
+	l.clean()
+	address(32)
+	if err := up(one); !errdef.Is(err, errdef.Conflict) {
+		t.Errorf("a subnet with an address of the host: %v", err)
+	}
+	l.host(func() error { return one.Close(ctx) })
+	l.clean()
 }
 
 // TestHeal: what a killed monitor leaves is removed, and only that; a claim of its is void.
