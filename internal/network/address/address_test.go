@@ -260,7 +260,7 @@ func TestMAC(t *testing.T) {
 	if MAC(netip.MustParseAddr("fd00::2")) == MAC(netip.MustParseAddr("fd00::3")) {
 		t.Error("two addresses have one hardware address")
 	}
-	for _, bad := range []string{"", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "01:42:ac:11:00:02", "00:00:00:00:00:00", "0x:42:ac:11:00:02"} {
+	for _, bad := range []string{"", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "01:42:ac:11:00:02", "00:00:00:00:00:00", "02:62:00:00:00:01", "0x:42:ac:11:00:02"} {
 		if _, _, err := ParseMAC(bad); !errdef.Is(err, errdef.Invalid) {
 			t.Errorf("%q: %v", bad, err)
 		}

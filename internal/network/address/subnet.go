@@ -12,6 +12,9 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/network"
 )
 
+// pair is where package firewall has the addresses of published ports; those of IPv4 are link-local.
+var pair = netip.MustParsePrefix("fdb8:6b68::/32")
+
 // Complete checks a subnet as somebody has asked for it, and gives it a gateway if it has none: the first address of it.
 func Complete(s network.Subnet) (network.Subnet, error) {
 	p := s.Prefix
@@ -26,6 +29,8 @@ func Complete(s network.Subnet) (network.Subnet, error) {
 		return s, errdef.Errorf(errdef.Invalid, "subnet %s: these addresses are not for networks", p)
 	case p.Addr().IsLinkLocalUnicast():
 		return s, errdef.Errorf(errdef.Invalid, "subnet %s: link-local addresses belong to every network", p)
+	case p.Overlaps(pair):
+		return s, errdef.Errorf(errdef.Invalid, "subnet %s: the engine has %s for published ports", p, pair)
 	case p.Addr().BitLen()-p.Bits() < 2:
 		err := errdef.Errorf(errdef.Invalid, "subnet %s: has no room for a gateway and a container", p)
 		return s, errdef.WithHint(err, "a /29 (IPv6: /125) has room for five containers")
@@ -119,6 +124,8 @@ func ParseMAC(text string) (canonical string, raw []byte, err error) {
 		return "", nil, errdef.Errorf(errdef.Invalid, "mac-address %s: is one of a group (the lowest bit of its first byte)", format(raw))
 	case string(raw) == "\x00\x00\x00\x00\x00\x00":
 		return "", nil, errdef.Errorf(errdef.Invalid, "mac-address %s: is nobody's", format(raw))
+	case raw[0] == 0x02 && raw[1] == 0x62:
+		return "", nil, errdef.Errorf(errdef.Invalid, "mac-address %s: those that begin with 02:62 are of the engine's bridges", format(raw))
 	}
 	return format(raw), raw, nil
 }

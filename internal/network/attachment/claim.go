@@ -123,8 +123,24 @@ func (s *Set) make(d *end) error {
 	}
 	if e.MAC = d.Wish.MAC; e.MAC == "" {
 		e.MAC = address.MAC(e.Addresses()[0])
+	} else if err := s.alone(e); err != nil {
+		return err
 	}
 	d.e = e
+	return nil
+}
+
+// alone refuses a hardware address that another container on the network has: the bridge would take what is for the one to the other.
+func (s *Set) alone(e *network.Endpoint) error {
+	all, err := s.o.Dir.Endpoints(e.Network)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if o.MAC == e.MAC && o.Container != e.Container && s.o.Dir.Alive(o.Container) {
+			return errdef.Errorf(errdef.Conflict, "mac-address %s: already in use by container %.64s", e.MAC, o.Name)
+		}
+	}
 	return nil
 }
 

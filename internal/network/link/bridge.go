@@ -12,6 +12,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/netlink"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
+	"github.com/bulkhead-engine/bulkhead/internal/network/address"
 )
 
 // bridgeMAC are the bytes of the hardware address of a bridge of ours. No end of a container has its first two.
@@ -39,6 +40,9 @@ func Bridge(dir network.Dir, n *network.Network) error {
 	b, err := h.Link(n.Bridge)
 	switch {
 	case errdef.Is(err, errdef.NotFound):
+		if err := vacant(n); err != nil {
+			return err
+		}
 		b.MAC = bridgeMAC(n.ID)
 		if b.Index, err = h.AddBridge(netlink.Bridge{Name: n.Bridge, MAC: b.MAC, MTU: n.MTU}); err != nil {
 			return err
@@ -80,6 +84,28 @@ func equip(dir network.Dir, h *netlink.Handle, n *network.Network, b netlink.Lin
 		}
 	}
 	return h.Up(b.Index)
+}
+
+// vacant refuses subnets that the host has come to have addresses or routes in since the network was made: answers for containers would go there, and what is for there to containers.
+// Routes to more than a subnet are no harm.
+func vacant(n *network.Network) error {
+	all, err := address.Host()
+	if err != nil {
+		return err
+	}
+	for _, s := range n.Subnets {
+		var within []netip.Prefix
+		for _, p := range all {
+			if p.Bits() >= s.Prefix.Bits() {
+				within = append(within, p)
+			}
+		}
+		if err := address.Overlap(s.Prefix, map[string][]netip.Prefix{"the host": within}); err != nil {
+			err = errdef.Errorf(errdef.Conflict, "network %s: %w", n.Name, err)
+			return errdef.WithHint(err, "`ip route` shows whose it is; make the network anew with another --subnet")
+		}
+	}
+	return nil
 }
 
 // Remove removes the bridge of a network, if it is one that Bridge has made. The caller has the lock, and has seen that nothing is attached.
