@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,18 +145,45 @@ func (s *Service) forgetExecs(id string) error {
 		if time.Since(info.ModTime()) > execKept {
 			e, err := s.readExec(name)
 			if err != nil || !s.execRuns(e) && time.Since(e.Finished) > execKept {
-				for _, kind := range []string{".run", ".end", ".json"} {
-					_ = os.Remove(filepath.Join(s.execDir(id), name+kind))
-				}
+				s.forgetExec(id, name)
 				continue
 			}
 		}
 		left++
 	}
 	if left >= maxExecs {
+		left -= s.forgetEnded(id, entries)
+	}
+	if left >= maxExecs {
 		return errdef.Errorf(errdef.Unavailable, "exec: %d instances of the container are known: wait until some have ended", left)
 	}
 	return nil
+}
+
+func (s *Service) forgetExec(of, id string) {
+	for _, kind := range []string{".run", ".end", ".json"} {
+		_ = os.Remove(filepath.Join(s.execDir(of), id+kind))
+	}
+}
+
+// forgetEnded makes room where many end within a short time: half of those that have ended, the earliest, are forgotten. Who has started one of the others may still ask how it ended.
+func (s *Service) forgetEnded(of string, entries []os.DirEntry) int {
+	var ended []*execRecord
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), ".json")
+		if !ok {
+			continue
+		}
+		if e, err := s.readExec(name); err == nil && e.Ended {
+			ended = append(ended, e)
+		}
+	}
+	slices.SortFunc(ended, func(a, b *execRecord) int { return a.Finished.Compare(b.Finished) })
+	ended = ended[:(len(ended)+1)/2]
+	for _, e := range ended {
+		s.forgetExec(of, e.ID)
+	}
+	return len(ended)
 }
 
 // execRuns asks the kernel.
