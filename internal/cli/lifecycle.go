@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strconv"
 
@@ -20,8 +21,10 @@ func containerPath(name, action string) string {
 	return path
 }
 
-// A deed is what a command does to one container.
+// A deed is what a command does to one container. If it returns errSaid it was not done, and the command does not fail for that.
 type deed func(ctx context.Context, api *client.Client, name string) error
+
+var errSaid = errors.New("said already")
 
 // post is a deed of one request.
 func post(action string, query func() url.Values) deed {
@@ -47,7 +50,11 @@ func onEach(p *program, use, short string, which func(*container.Summary) bool, 
 				if name == "" {
 					return errdef.Errorf(errdef.Invalid, "%s: a container has no empty name", commandWords(cmd))
 				}
-				if err := do(cmd.Context(), api, name); err != nil {
+				err := do(cmd.Context(), api, name)
+				switch {
+				case errors.Is(err, errSaid):
+					return nil
+				case err != nil:
 					return p.meant(cmd.Context(), name, err)
 				}
 				return p.printOthers(name)
@@ -170,8 +177,9 @@ func rmCommand(p *program) *cobra.Command {
 			}
 		}
 		err := api.Delete(ctx, containerPath(name, ""), q, nil)
-		if force && errdef.Is(err, errdef.NotFound) {
-			return nil
+		if force && errdef.Is(err, errdef.NotFound) { // as Docker: said, and no error
+			p.say(err)
+			return errSaid
 		}
 		return err
 	})

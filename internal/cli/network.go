@@ -181,7 +181,8 @@ func networkRemoveCommand(p *program) *cobra.Command {
 			}
 			return each(cmd.Context(), args, func(name string) error {
 				err := client.Delete(cmd.Context(), "/networks/"+url.PathEscape(name), nil, nil)
-				if force && errdef.Is(err, errdef.NotFound) {
+				if force && errdef.Is(err, errdef.NotFound) { // as Docker: said, and no error
+					p.say(err)
 					return nil
 				}
 				if err != nil {

@@ -175,8 +175,10 @@ func TestCLIRemove(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	e.fails(1, []string{"rmi", "a", "nosuch"}, `"a"`, `"nosuch"`)
-	if r := e.try("rmi", "-f", "nosuch"); r.code != 0 || !strings.Contains(r.err, "nosuch") {
-		t.Errorf("%+v", r)
+	for _, args := range [][]string{{"rmi", "-f", "nosuch"}, {"rm", "-f", "nosuch"}, {"network", "rm", "-f", "nosuch"}} {
+		if r := e.try(args...); r.code != 0 || r.out != "" || !strings.Contains(r.err, "nosuch") {
+			t.Errorf("%v: %+v", args, r)
+		}
 	}
 	imported(e, "c", 3)
 	if got := e.ok("image", "remove", "--no-prune", "c"); got != "Untagged: c:latest\n" {
