@@ -78,7 +78,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := shown(master)
-	for _, want := range []string{"31 97\n", "/dev/pts/0\n", "three\n", "1000 88\n", "hello\n", "hi\n", "got typed\n"} {
+	for _, want := range []string{"31 97\n", "/dev/pts/0\n", "three\n", "1000 88\n", "hello", "hi", "got typed\n"} { // what is typed is shown between
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in %q", want, out)
 		}
