@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-engine/bulkhead/internal/image/snapshot"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/idmap"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/resolve"
+	"github.com/bulkhead-engine/bulkhead/internal/linux/thread"
 	"github.com/bulkhead-engine/bulkhead/internal/monitor/control"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/opencontainers/go-digest"
@@ -125,7 +126,11 @@ func (s *Service) preparePoint(ctx context.Context, c *Container, i int) (fd int
 	if p.Recursive && !p.Overlay {
 		flags |= unix.AT_RECURSIVE
 	}
-	if fd, err = unix.OpenTree(at, "", flags); err != nil {
+	fd, err = unix.OpenTree(at, "", flags)
+	if err == unix.EINVAL && p.Type == mount.TypeImage {
+		fd, err = openAside(whole, at, flags)
+	}
+	if err != nil {
 		return fail(errdef.Errorf(errdef.Internal, "open_tree: %w", err))
 	}
 	if p.Overlay && p.Type != mount.TypeImage {
@@ -136,6 +141,27 @@ func (s *Service) preparePoint(ctx context.Context, c *Container, i int) (fd int
 		}
 	}
 	return fd, use, nil
+}
+
+// openAside opens a directory of a detached mount as a mount of its own where the kernel wants it mounted somewhere for that (before Linux 6.15): in the mount namespace
+// of a thread, which ends with it.
+func openAside(whole, at int, flags uint) (fd int, err error) {
+	thread.Spend(func() {
+		if err = unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return
+		}
+		if err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return
+		}
+		if err = unix.MoveMount(whole, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return
+		}
+		fd, err = unix.OpenTree(at, "", flags)
+	})
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
 }
 
 // imageMount mounts the files of another image below a layer that is thrown away.
