@@ -74,11 +74,11 @@ func (g *Group) killEach(ctx context.Context) error {
 	}
 	for round, pause := 0, 100*time.Microsecond; ; round, pause = round+1, min(2*pause, 20*time.Millisecond) {
 		pids, err := pidsOf(d.fd, true)
+		if err == nil && len(pids) == 0 || d.removed() {
+			return nil
+		}
 		if err != nil {
 			return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
-		}
-		if len(pids) == 0 {
-			return nil
 		}
 		if round < 4 && len(pids) <= 4 {
 			err = g.killFew(d, pids)
@@ -92,6 +92,12 @@ func (g *Group) killEach(ctx context.Context) error {
 			return errdef.Errorf(errdef.Timeout, "kill: %d processes of %s are still there", len(pids), d.name())
 		}
 	}
+}
+
+// removed reports whether somebody has removed the open directory, as systemd does with a scope that is empty: then nobody is in it.
+func (d *dir) removed() bool {
+	_, err := procsOf(d.fd)
+	return gone(err)
 }
 
 // killFew kills a few processes as they are. It is tried first, since mostly that is all there is, and what was killed stays listed for a
@@ -118,6 +124,9 @@ func (g *Group) killRound(ctx context.Context, d *dir) error {
 	stopped := g.Freeze(part) == nil
 	cancel()
 	pids, err := pidsOf(d.fd, true)
+	if d.removed() {
+		return nil
+	}
 	if err != nil {
 		return errdef.Errorf(errdef.KindOf(err), "kill: %w", err)
 	}

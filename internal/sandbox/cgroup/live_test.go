@@ -365,6 +365,28 @@ func bomb(t *testing.T, g *Group) {
 	})
 }
 
+// TestLiveKillRemoved: a cgroup that somebody removes while its list is open has nobody in it.
+func TestLiveKillRemoved(t *testing.T) {
+	g := newGroup(t, liveLayout(t))
+	create(t, g, nil)
+	if pids, err := g.PIDs(true); err != nil || len(pids) > 0 { // the directory is open from here on
+		t.Fatal(pids, err)
+	}
+	for _, d := range g.dirs {
+		if !d.absent {
+			if err := os.Remove(d.name()); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := g.killEach(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := g.Kill(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A bomb whose processes end as they fork new ones is what a loop over a list of numbers never catches. The limit is for the orphans that
 // wait for the machine's init to reap them.
 func TestLiveKillForkBomb(t *testing.T) {
