@@ -35,17 +35,21 @@ func TestQuota(t *testing.T) {
 		b.up()
 		within := func(quota int64) {
 			t.Helper()
-			c := b.overPeriods(15)
-			most := (c.periods+2)*quota + 100_000
-			if lab { // on a busy host
-				most *= 2
+			var c counted
+			for range 10 { // until the machine lets the container have what it may
+				c = b.overPeriods(15)
+				most := (c.periods+2)*quota + 100_000
+				if lab { // on a busy host
+					most *= 2
+				}
+				if c.used > most {
+					t.Errorf("quota %d µs: used %d µs in %d periods, at most %d are allowed", quota, c.used, c.periods, most)
+				}
+				if c.used >= c.periods*quota/2 && c.throttled > 0 {
+					return
+				}
 			}
-			if c.used > most || c.used < c.periods*quota/2 {
-				t.Errorf("quota %d µs: used %d µs in %d periods, at most %d are allowed", quota, c.used, c.periods, most)
-			}
-			if c.throttled == 0 {
-				t.Errorf("quota %d µs: throttled in %d of %d periods", quota, c.throttled, c.periods)
-			}
+			t.Errorf("quota %d µs: used %d µs, throttled in %d of %d periods", quota, c.used, c.throttled, c.periods)
 		}
 		within(20_000)
 		if r := b.update(&specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(35_000))}}); r.code != 0 {
