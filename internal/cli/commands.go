@@ -107,8 +107,8 @@ func (p *program) add(parent *cobra.Command, list []entry, word string) {
 }
 
 // group is a command that has only commands.
-func group(use, short string, list []entry) *cobra.Command {
-	return &cobra.Command{
+func (p *program) group(use, short string, list []entry) *cobra.Command {
+	c := &cobra.Command{
 		Use: use, Short: short,
 		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true}, // they are of a command that is not known
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -118,6 +118,10 @@ func group(use, short string, list []entry) *cobra.Command {
 			return unknownCommand(cmd.CommandPath(), args[0], names(list))
 		},
 	}
+	_, after := word(p.args)
+	second, _ := word(after)
+	p.add(c, list, second)
+	return c
 }
 
 func names(list []entry) []string {
@@ -129,11 +133,7 @@ func names(list []entry) []string {
 }
 
 func imageCommand(p *program) *cobra.Command {
-	c := group("image COMMAND", "Manage images", imageCommands())
-	_, after := word(p.args)
-	second, _ := word(after)
-	p.add(c, imageCommands(), second)
-	return c
+	return p.group("image COMMAND", "Manage images", imageCommands())
 }
 
 // word returns the first argument that is no global flag, and what follows it.

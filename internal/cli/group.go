@@ -41,11 +41,7 @@ func containerCommands() []entry {
 }
 
 func containerCommand(p *program) *cobra.Command {
-	c := group("container COMMAND", "Manage containers", containerCommands())
-	_, after := word(p.args)
-	second, _ := word(after)
-	p.add(c, containerCommands(), second)
-	return c
+	return p.group("container COMMAND", "Manage containers", containerCommands())
 }
 
 // pruneContainersCommand removes containers that do not run.

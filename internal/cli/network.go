@@ -30,11 +30,7 @@ func networkCommands() []entry {
 }
 
 func networkCommand(p *program) *cobra.Command {
-	c := group("network COMMAND", "Manage networks", networkCommands())
-	_, after := word(p.args)
-	second, _ := word(after)
-	p.add(c, networkCommands(), second)
-	return c
+	return p.group("network COMMAND", "Manage networks", networkCommands())
 }
 
 // inspectNetwork asks what is known of a network.

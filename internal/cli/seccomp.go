@@ -23,11 +23,7 @@ func seccompCommands() []entry {
 }
 
 func seccompCommand(p *program) *cobra.Command {
-	c := group("seccomp COMMAND", "Look at profiles of system call filters", seccompCommands())
-	_, after := word(p.args)
-	second, _ := word(after)
-	p.add(c, seccompCommands(), second)
-	return c
+	return p.group("seccomp COMMAND", "Look at profiles of system call filters", seccompCommands())
 }
 
 const profileWords = "\n\nA profile is a file in OCI's or Docker's format, - for standard input, or the name of a level: compat, hardened, untrusted."

@@ -29,11 +29,7 @@ func systemCommands() []entry {
 }
 
 func systemCommand(p *program) *cobra.Command {
-	c := group("system COMMAND", "Manage the engine as a whole", systemCommands())
-	_, after := word(p.args)
-	second, _ := word(after)
-	p.add(c, systemCommands(), second)
-	return c
+	return p.group("system COMMAND", "Manage the engine as a whole", systemCommands())
 }
 
 var usageList = format.List{

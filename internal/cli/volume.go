@@ -26,11 +26,7 @@ func volumeCommands() []entry {
 }
 
 func volumeCommand(p *program) *cobra.Command {
-	c := group("volume COMMAND", "Manage volumes", volumeCommands())
-	_, after := word(p.args)
-	second, _ := word(after)
-	p.add(c, volumeCommands(), second)
-	return c
+	return p.group("volume COMMAND", "Manage volumes", volumeCommands())
 }
 
 // pairs reads KEY=VALUE, or KEY alone.

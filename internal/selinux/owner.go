@@ -3,7 +3,6 @@ package selinux
 import (
 	"context"
 
-	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/linux/sys"
 	"golang.org/x/sys/unix"
 )
@@ -14,19 +13,9 @@ type Owner struct {
 	Guard    []string // as a Volume's
 }
 
-// Give gives a file, or a directory and all below, to an owner: what :U behind -v does. It has nothing to do with labels, but goes the same way as Relabel: by descriptors, following no link below
-// the root, into no other mount, past device files, and not where the host needs its files as they are. Errors are Relabel's.
-func Give(ctx context.Context, path string, o Owner) (Done, error) {
-	fd := -1
-	err := sys.Retry(func() (err error) { fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); return err })
-	if err != nil {
-		return Done{}, errdef.Errorf(kindOf(err), "chown %q: %w", path, err)
-	}
-	defer unix.Close(fd)
-	return GiveAt(ctx, fd, path, o)
-}
-
-// GiveAt is Give for a descriptor, so that what is given is what will be mounted. The name is for messages.
+// GiveAt gives what a descriptor names, O_PATH or not, a file, or a directory and all below, to an owner: what :U behind -v does, so that what is given is what will be
+// mounted. It has nothing to do with labels, but goes the same way as Relabel: by descriptors, following no link below the root, into no other mount, past device files,
+// and not where the host needs its files as they are. The name is for messages. Errors are Relabel's.
 func GiveAt(ctx context.Context, fd int, name string, o Owner) (Done, error) {
 	r := relabeller{name: name, owner: &o, extra: o.Guard}
 	return r.run(ctx, fd)

@@ -1,7 +1,6 @@
 package selinux
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,6 +16,17 @@ func ownerOf(t *testing.T, path string) [2]uint32 {
 		t.Fatal(err)
 	}
 	return [2]uint32{st.Uid, st.Gid}
+}
+
+// give is GiveAt by a path.
+func give(t *testing.T, path string, o Owner) (Done, error) {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	return GiveAt(t.Context(), fd, path, o)
 }
 
 // TestGive: a tree is given away whole, links themselves and not what they lead to, and no place of the host.
@@ -42,7 +52,7 @@ func TestGive(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(dir, "a", "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	done, err := Give(context.Background(), dir, Owner{UID: 4711, GID: 4712})
+	done, err := give(t, dir, Owner{UID: 4711, GID: 4712})
 	if err != nil || done.Written != 7 {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -54,15 +64,15 @@ func TestGive(t *testing.T) {
 	if got := ownerOf(t, outside); got != [2]uint32{} {
 		t.Errorf("what a link leads to belongs to %v", got)
 	}
-	if done, err = Give(context.Background(), dir, Owner{UID: 4711, GID: 4712}); err != nil || done.Written != 0 {
+	if done, err = give(t, dir, Owner{UID: 4711, GID: 4712}); err != nil || done.Written != 0 {
 		t.Errorf("again: %+v, %v", done, err)
 	}
 	for _, path := range []string{"/", "/etc", "/usr/share", "/proc/self", "/etc/passwd"} {
-		if _, err := Give(context.Background(), path, Owner{UID: 4711}); !errdef.Is(err, errdef.Denied) || errdef.Hint(err) == "" {
+		if _, err := give(t, path, Owner{UID: 4711}); !errdef.Is(err, errdef.Denied) || errdef.Hint(err) == "" {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := Give(context.Background(), dir, Owner{Guard: []string{filepath.Join(dir, "a")}}); !errdef.Is(err, errdef.Denied) {
+	if _, err := give(t, dir, Owner{Guard: []string{filepath.Join(dir, "a")}}); !errdef.Is(err, errdef.Denied) {
 		t.Errorf("a guarded directory: %v", err)
 	}
 	if got := ownerOf(t, filepath.Join(dir, "link")); got != [2]uint32{4711, 4712} {

@@ -141,14 +141,7 @@ func (s *Service) Resolve(name string) (string, error) {
 
 // validName reports whether a container may have the name: Docker's rule.
 func validName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !letter && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
-			return false
-		}
-	}
-	return len(s) >= 2 && len(s) <= 128
+	return option.ValidName(s, 2, 128)
 }
 
 // claim returns whose a claim is; false if nobody's, or of a container that is no more.

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/network"
 	"github.com/bulkhead-engine/bulkhead/internal/network/address"
@@ -115,14 +115,7 @@ func check(q *api.CreateRequest) error {
 
 // ValidName reports whether a network may have the name: as containers and volumes.
 func ValidName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !letter && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
-			return false
-		}
-	}
-	return len(s) >= 1 && len(s) <= 128
+	return option.ValidName(s, 1, 128)
 }
 
 // plan is the record of a request, but for its subnets.

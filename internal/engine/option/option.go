@@ -1,7 +1,7 @@
 // Package option has what a caller gives to the engine's services and the types of Docker's API do not name: how a container is listed, attached to, removed, run in.
 //
 // Services (engine/container, engine/image, engine/volume, engine/system) take these and the types of github.com/moby/moby/api, and return the latter, so that what
-// serves the API, and a program that uses the services without it, speak of the same things. The package holds data only. Each zero value is the strict one.
+// serves the API, and a program that uses the services without it, speak of the same things. The package holds data, and what all services say of it alike. Each zero value is the strict one.
 package option
 
 import (

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-engine/bulkhead/internal/atomicfile"
+	"github.com/bulkhead-engine/bulkhead/internal/engine/option"
 	"github.com/bulkhead-engine/bulkhead/internal/errdef"
 	"github.com/bulkhead-engine/bulkhead/internal/event"
 	"github.com/moby/moby/api/types/events"
@@ -100,14 +101,7 @@ func write(dir string, r *record) error {
 
 // ValidName reports whether a volume may have the name: Docker's rule.
 func ValidName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !letter && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
-			return false
-		}
-	}
-	return len(s) >= 2 && len(s) <= 255
+	return option.ValidName(s, 2, 255)
 }
 
 // newName is that of a volume without one.

@@ -51,17 +51,21 @@ func execFile(run, id, kind string) (string, error) {
 	return filepath.Join(run, ExecsDir, id+kind), nil
 }
 
-// WriteExec keeps what is to run.
-func WriteExec(run, id string, e *Exec) error {
-	path, err := execFile(run, id, ".run")
+func writeExecFile(run, id, kind string, v any) error {
+	path, err := execFile(run, id, kind)
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(e)
+	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	return atomicfile.Write(path, data, atomicfile.Options{Volatile: true})
+}
+
+// WriteExec keeps what is to run.
+func WriteExec(run, id string, e *Exec) error {
+	return writeExecFile(run, id, ".run", e)
 }
 
 // TakeExec returns what is to run, once.
@@ -94,15 +98,7 @@ type ExecEnd struct {
 
 // WriteExecEnd keeps the end of a program.
 func WriteExecEnd(run, id string, e ExecEnd) error {
-	path, err := execFile(run, id, ".end")
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, data, atomicfile.Options{Volatile: true})
+	return writeExecFile(run, id, ".end", e)
 }
 
 // ReadExecEnd returns how a program ended; nil if it has not.

@@ -2,7 +2,6 @@ package link
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,15 +18,6 @@ import (
 func bridgeMAC(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return "\x02\x62" + string(sum[:4])
-}
-
-// BridgeMAC is the hardware address of a network's bridge, if the engine has made it.
-func BridgeMAC(id string) string {
-	var out []string
-	for _, b := range []byte(bridgeMAC(id)) {
-		out = append(out, hex.EncodeToString([]byte{b}))
-	}
-	return strings.Join(out, ":")
 }
 
 // Bridge makes the bridge of a network, or looks that it is as it should be. The caller has the lock of dir.
