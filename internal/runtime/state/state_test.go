@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -391,7 +392,7 @@ func TestKilledHolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.Stdout.WriteString("held\n")
-		select {}
+		time.Sleep(time.Hour) // until it is killed: with nothing to wait for the Go runtime would end it, as a deadlock
 	}
 	s := newStore(t)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledHolder$")
@@ -404,8 +405,8 @@ func TestKilledHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := make([]byte, 5)
-	if _, err := out.Read(line); err != nil {
-		t.Fatal(err)
+	if _, err := io.ReadFull(out, line); err != nil || string(line) != "held\n" {
+		t.Fatalf("%q %v", line, err)
 	}
 	d, err := s.Dir("web")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,5 +146,5 @@ func spawn(args []string) {
 		hit("%d processes, the limit is %d", got, limit)
 	}
 	say("done")
-	select {}
+	time.Sleep(time.Hour) // until it is killed: with nothing to wait for the Go runtime would end it, as a deadlock
 }
