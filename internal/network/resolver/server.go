@@ -270,3 +270,6 @@ func (s *Server) connection(c *net.TCPConn) {
 		})
 	}
 }
+
+// Port is the port of the socket by UDP in the container, which only its own programs reach.
+func (s *Server) Port() uint16 { return portOf(s.s.packets.LocalAddr()) }
